@@ -127,8 +127,8 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = F.interpolate(self.project(x), scale_factor=2.0, mode="bilinear", align_corners=False)
-        x = self.second(self.first(torch.cat((x, skip), dim=1)))
-        return x
+        y: Tensor = self.second(self.first(torch.cat((x, skip), dim=1)))
+        return y
 
 
 class FinalBlock(nn.Module):
@@ -175,7 +175,7 @@ class CompactNet(nn.Module):
         return logit
 
     def fuse(self) -> CompactNet:
-        """Fold every batch norm into its convolution (same output, fewer passes); eval mode only."""
+        """Fold every batch norm into its convolution, for inference: same output, fewer passes."""
         self.eval()
         for module in self.modules():
             if isinstance(module, ConvNorm):

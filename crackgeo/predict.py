@@ -1,0 +1,237 @@
+"""Raster to probabilities: read ahead, infer, stitch, row band by row band.
+
+Reading runs in a thread of its own, so that decoding overlaps with the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from queue import Queue
+from threading import Event, Thread
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .fill import fill_invalid
+from .grid import Grid, Window
+from .models.protocol import Segmenter
+from .monitor import SILENT, Monitor
+from .specs import PROB_NODATA, TileSpec
+from .stitch import Block, Prediction, stitch
+from .tiling import TilePlan
+
+READ_AHEAD = 2  # rows of tiles; enough to hide decoding, little enough to stay small
+STAGE = "predict"
+
+T = TypeVar("T")
+Tile = tuple[Window, NDArray[np.uint8]]
+
+
+class ImageSource(Protocol):
+    """A raster of RGB pixels."""
+
+    @property
+    def grid(self) -> Grid:
+        """Size and place."""
+        ...
+
+    def read(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """RGB uint8 `[h, w, 3]` and validity bool `[h, w]`; invalid beyond the raster."""
+        ...
+
+
+class AreaMask(Protocol):
+    """The part of a raster that was asked for."""
+
+    @property
+    def window(self) -> Window:
+        """Its bounding window inside the raster."""
+        ...
+
+    def mask(self, window: Window) -> NDArray[np.bool_]:
+        """Which pixels of a window belong to it, bool `[h, w]`."""
+        ...
+
+
+@dataclass(frozen=True)
+class WholeRaster:
+    """The area mask that leaves nothing out."""
+
+    window: Window
+
+    def mask(self, window: Window) -> NDArray[np.bool_]:
+        """All True."""
+        return np.ones((window.height, window.width), np.bool_)
+
+
+@dataclass
+class PredictCounts:
+    """What happened to the tiles and pixels of a run."""
+
+    tiles: int = 0
+    tiles_run: int = 0
+    tiles_empty: int = 0
+    pixels_valid: int = 0
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One lattice row as read: the tiles worth running, and which pixels count."""
+
+    index: int
+    tiles: list[Tile]
+    valid: NDArray[np.bool_]
+
+
+def predict(
+    image: ImageSource,
+    segmenter: Segmenter,
+    spec: TileSpec,
+    area: AreaMask | None = None,
+    monitor: Monitor = SILENT,
+    counts: PredictCounts | None = None,
+) -> Iterator[Block]:
+    """Probabilities of a raster, or a part of it, in blocks of rows.
+
+    Parameters
+    ----------
+    image : the raster
+    segmenter : the model
+    spec : tile size and overlap
+    area : the part asked for; its surroundings are read as context
+    monitor : progress in tiles; may cancel between batches
+    counts : filled in while the blocks are consumed
+
+    Yields
+    ------
+    tuple of int and uint8 `[h, width of the part]`
+        First row, counted from the part's first, and probability codes: round(254 p),
+        255 where there is no data or outside the area.
+    """
+    area = area or WholeRaster(image.grid.window)
+    counts = counts if counts is not None else PredictCounts()
+    plan = TilePlan(image.grid.shape, area.window, spec)
+    counts.tiles = len(plan)
+    masks = _RowMasks(plan)
+    rows = ReadAhead(_read_rows(image, area, plan), READ_AHEAD)
+    try:
+        tiles = _flatten(rows, masks, counts)
+        for row, codes in stitch(plan, _infer(tiles, segmenter, monitor, counts)):
+            valid = masks.take(row, codes.shape[0])
+            counts.pixels_valid += int(valid.sum())
+            yield row - plan.part.row, np.where(valid, codes, np.uint8(PROB_NODATA))
+        monitor.step(STAGE, counts.tiles, counts.tiles)
+    finally:
+        rows.close()
+
+
+def _read_rows(image: ImageSource, area: AreaMask, plan: TilePlan) -> Iterator[_Row]:
+    """Read strip by strip and cut the tiles that hold data of the area."""
+    for i in plan.rows:
+        strip = plan.strip(i)
+        pixels, valid = image.read(strip)
+        wanted = valid & _mask_inside(area, strip)
+        tiles = []
+        for tile in plan.row_tiles(i):
+            cut = np.s_[:, tile.col - strip.col : tile.col_end - strip.col]
+            if wanted[cut].any():
+                tiles.append((tile, fill_invalid(pixels[cut], valid[cut])))
+        yield _Row(i, tiles, wanted)
+
+
+def _mask_inside(area: AreaMask, window: Window) -> NDArray[np.bool_]:
+    """The area's mask over a window that may reach beyond the raster."""
+    mask = np.zeros((window.height, window.width), np.bool_)
+    inside = window.intersect(area.window)
+    if inside is not None:
+        row, col = inside.row - window.row, inside.col - window.col
+        mask[row : row + inside.height, col : col + inside.width] = area.mask(inside)
+    return mask
+
+
+class _RowMasks:
+    """Which pixels count, kept from the reading of a strip to the writing of its rows."""
+
+    def __init__(self, plan: TilePlan) -> None:
+        self.plan = plan
+        self._masks: dict[int, NDArray[np.bool_]] = {}
+
+    def put(self, row: _Row) -> None:
+        self._masks[row.index] = row.valid
+
+    def take(self, row: int, height: int) -> NDArray[np.bool_]:
+        """The mask of finished raster rows; forgets the strips above them."""
+        plan = self.plan
+        index = min(row // plan.spec.step_px, plan.rows[-1])
+        self._masks = {i: mask for i, mask in self._masks.items() if i >= index}
+        strip = plan.strip(index)
+        top, left = row - strip.row, plan.part.col - strip.col
+        return self._masks[index][top : top + height, left : left + plan.part.width]
+
+
+def _flatten(rows: Iterable[_Row], masks: _RowMasks, counts: PredictCounts) -> Iterator[Tile]:
+    for row in rows:
+        masks.put(row)
+        counts.tiles_empty += len(masks.plan.cols) - len(row.tiles)
+        yield from row.tiles
+
+
+def _infer(
+    tiles: Iterator[Tile], segmenter: Segmenter, monitor: Monitor, counts: PredictCounts
+) -> Iterator[Prediction]:
+    """Run tiles in batches that all have the same size.
+
+    A short batch is filled up with its last tile: the mathematics libraries may sum in
+    another order for another batch size, and a part of a raster must give exactly the
+    numbers of the whole.
+    """
+    size = segmenter.batch_size
+    while batch := list(islice(tiles, size)):
+        monitor.step(STAGE, counts.tiles_run + counts.tiles_empty, counts.tiles)
+        images = [image for _, image in batch]
+        images += [images[-1]] * (size - len(batch))
+        probabilities = segmenter.predict(np.stack(images))
+        counts.tiles_run += len(batch)
+        for (window, _), probability in zip(batch, probabilities, strict=False):
+            yield window, probability
+
+
+_END = object()
+
+
+class ReadAhead(Iterator[T]):
+    """Runs an iterator in a thread, at most `depth` items ahead; errors surface in `next`."""
+
+    def __init__(self, items: Iterator[T], depth: int) -> None:
+        self._queue: Queue[object] = Queue(maxsize=depth)
+        self._stop = Event()
+        self._thread = Thread(target=self._run, args=(items,), daemon=True)
+        self._thread.start()
+
+    def _run(self, items: Iterator[T]) -> None:
+        try:
+            for item in items:
+                if self._stop.is_set():
+                    return
+                self._queue.put(item)
+            self._queue.put(_END)
+        except BaseException as error:  # handed over to the consumer, whatever it is
+            self._queue.put(error)
+
+    def __next__(self) -> T:
+        item = self._queue.get()
+        if item is _END or isinstance(item, BaseException):
+            self._queue.put(item)
+            raise StopIteration if item is _END else item  # type: ignore[misc]
+        return item  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Stop the thread and wait for it; the items not taken are lost."""
+        self._stop.set()
+        while self._thread.is_alive():
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            self._thread.join(timeout=0.05)
