@@ -43,8 +43,8 @@ def _pull_push(image: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArr
     )
     coarse = _pull_push(mean, (cover > 0).astype(np.float32))
     share = weight[..., None]
-    blend: NDArray[np.float32] = image * share + _double(coarse)[:height, :width] * (1 - share)
-    return blend
+    blend = image * share + _double(coarse)[:height, :width] * (1 - share)
+    return blend.astype(np.float32)
 
 
 def _halve(array: NDArray[np.float32]) -> NDArray[np.float32]:
