@@ -44,11 +44,12 @@ def _pull_push(image: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArr
     coarse = _pull_push(mean, (cover > 0).astype(np.float32))
     share = weight[..., None]
     blend = image * share + _double(coarse)[:height, :width] * (1 - share)
-    return blend.astype(np.float32)
+    return blend
 
 
 def _halve(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    return (array[::2, ::2] + array[1::2, ::2] + array[::2, 1::2] + array[1::2, 1::2]) / 4
+    total = array[::2, ::2] + array[1::2, ::2] + array[::2, 1::2] + array[1::2, 1::2]
+    return total * np.float32(0.25)
 
 
 def _double(array: NDArray[np.float32]) -> NDArray[np.float32]:

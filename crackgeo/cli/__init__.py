@@ -1,0 +1,88 @@
+"""The command line. A command's module is imported when it is used, and imports the engine then."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from ..errors import CrackgeoError
+from ..version import __version__
+from .console import Console
+
+COMMANDS = {
+    "map": "map:map_command",
+    "predict": "predict:predict_command",
+    "vectorize": "vectorize:vectorize_command",
+    "info": "info:info_command",
+    "doctor": "doctor:doctor_command",
+    "models": "models:models",
+    "train": "train:train_command",
+    "evaluate": "evaluate:evaluate_command",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports them one by one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(import_module(f".{module}", __package__), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="crackgeo")
+def cli() -> None:
+    """Cracks on a map: from geo-referenced imagery to measured crack lines.
+
+    The main job is one command:
+
+        crackgeo map survey.tif -o cracks.gpkg
+
+    Exit codes: 0 done, 2 usage, 3 bad input, 4 out of memory or disk, 5 model, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line: errors become one message and an exit code, never a traceback."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run with the arguments given and return the exit code."""
+    console = Console()
+    try:
+        code = cli.main(arguments, prog_name="crackgeo", standalone_mode=False, obj=console)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        console.error(CrackgeoError("stopped by the user"), 130)
+        return 130
+    except CrackgeoError as error:
+        console.error(error, error.exit_code)
+        return error.exit_code
+    except MemoryError:
+        out = CrackgeoError(
+            "out of memory", "use a smaller --batch-size, or run on a part (--bbox)"
+        )
+        console.error(out, 4)
+        return 4
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        if console.debug:
+            raise
+        kind = type(error).__name__
+        console.error(CrackgeoError(f"internal error: {kind}: {error}", Console.REPORT), 1)
+        return 1

@@ -1,0 +1,62 @@
+# Two commands to know:  make demo  (map the sample survey)  and  make test.
+# Any Python >= 3.11 will do; choose one with PYTHON=..., and torch's build with TORCH_INDEX=...
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	&& echo $$p && break; done)
+TORCH_INDEX ?=
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),)
+
+.PHONY: demo test lint types check setup setup-dev sample clean help
+
+help:
+	@echo "make demo    set up, map the sample survey -> demo/cracks.gpkg and demo/quicklook.png"
+	@echo "make test    set up, run the tests"
+	@echo "make check   tests, lint and types, as CI runs them"
+	@echo "make clean   remove what the targets made, also the environment"
+
+demo: setup sample
+	@mkdir -p demo
+	$(BIN)/crackgeo map sample_data/survey.tif -o demo/cracks.gpkg \
+		--quicklook demo/quicklook.png --overwrite
+	@echo "open demo/cracks.gpkg in QGIS, or look at demo/quicklook.png"
+
+test: setup-dev
+	$(BIN)/python -m pytest -m "not qgis and not gpu"
+
+check: test lint types
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup-dev
+	$(BIN)/mypy
+
+sample: sample_data/survey.tif
+
+sample_data/survey.tif: sample_data/make_sample.py $(VENV)/.setup
+	$(BIN)/python sample_data/make_sample.py --out sample_data
+
+setup: $(VENV)/.setup
+
+setup-dev: $(VENV)/.setup-dev
+
+# torch first and alone: its index (CPU or CUDA builds) holds no other package.
+$(VENV)/.setup: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "crackgeo needs Python >= 3.11: make PYTHON=/path/to/python3"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) $(TORCH_FROM) torch
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.setup-dev: $(VENV)/.setup
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f sample_data/*.tif sample_data/*.gpkg

@@ -1,0 +1,151 @@
+"""What the program says: results on stdout, everything else on stderr, or JSON events on stdout."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import click
+
+from ..errors import CrackgeoError
+from ..monitor import Monitor
+
+REFRESH_S = 0.2  # a bar that moves more often only costs time
+
+
+@dataclass
+class Console:
+    """How one run of the program talks.
+
+    Parameters
+    ----------
+    progress : "auto" (a bar on a terminal), "bar", "json" (one event a line on stdout) or "none"
+    as_json : the result is one JSON object on stdout instead of text
+    verbosity : -1 quiet (errors only), 0 normal, 1 verbose
+    debug : an internal error shows its traceback
+    """
+
+    REPORT: ClassVar[str] = "please report it with the output of the same command and -vv"
+
+    progress: str = "auto"
+    as_json: bool = False
+    verbosity: int = 0
+    _stage: str = ""
+    _started: float = 0.0
+    _shown: float = 0.0
+    _width: int = field(default=0, repr=False)
+
+    @property
+    def debug(self) -> bool:
+        """Whether an internal error is shown with its traceback."""
+        return self.verbosity >= 2
+
+    def event(self, event: str, **content: Any) -> None:
+        """Write one JSON event on stdout."""
+        print(json.dumps({"event": event, **content}), flush=True)
+
+    def note(self, message: str) -> None:
+        """Say something on stderr, unless quiet."""
+        if self.verbosity >= 0 and self.progress != "json":
+            self._clear()
+            print(message, file=sys.stderr, flush=True)
+
+    def warn(self, message: str) -> None:
+        """Warn the user; also with -q, since a warning is about the numbers."""
+        if self.progress == "json":
+            self.event("warning", message=message)
+        else:
+            self._clear()
+            print(f"warning: {message}", file=sys.stderr, flush=True)
+
+    def error(self, error: CrackgeoError, exit_code: int) -> None:
+        """Say what went wrong, where, and what to do about it."""
+        if self.progress == "json":
+            content = {"message": error.message, "remedy": error.remedy, "exit_code": exit_code}
+            self.event("error", kind=error.kind, **content)
+        self._clear()
+        print(f"error: {error}", file=sys.stderr, flush=True)
+
+    def result(self, values: Mapping[str, Any], text: str) -> None:
+        """Give the result: as an event, as one JSON object, or as text."""
+        self._clear()
+        if self.progress == "json":
+            self.event("result", **values)
+        elif self.as_json:
+            print(json.dumps(values, indent=2), flush=True)
+        elif self.verbosity >= 0:
+            print(text, flush=True)
+
+    def advance(self, stage: str, done: int, total: int) -> None:
+        """Show progress of a stage, at most a few times a second."""
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._started, self._shown = stage, now, 0.0
+        if now - self._shown < REFRESH_S and done < total:
+            return
+        self._shown = now
+        rate = done / max(now - self._started, 1e-9)
+        left = (total - done) / rate if rate > 0 else None
+        if self.progress == "json":
+            self.event("progress", stage=stage, done=done, total=total, rate=rate, remaining_s=left)
+        elif self._bar_wanted():
+            self._draw(stage, done, total, rate, left)
+
+    def _bar_wanted(self) -> bool:
+        if self.progress == "auto":
+            return self.verbosity >= 0 and sys.stderr.isatty()
+        return self.progress == "bar"
+
+    def _draw(self, stage: str, done: int, total: int, rate: float, left: float | None) -> None:
+        share = done / total if total else 1.0
+        bar = ("#" * round(30 * share)).ljust(30, ".")
+        remaining = "--:--" if left is None else f"{int(left) // 60:02d}:{int(left) % 60:02d}"
+        line = f"{stage:<10} [{bar}] {share:4.0%}  {done}/{total}  {rate:.1f}/s  {remaining} left"
+        self._width = max(self._width, len(line))
+        end = "\n" if done >= total else ""
+        print("\r" + line.ljust(self._width), end=end, file=sys.stderr, flush=True)
+        if end:
+            self._width = 0
+
+    def _clear(self) -> None:
+        if self._width:
+            print("\r" + " " * self._width + "\r", end="", file=sys.stderr)
+            self._width = 0
+
+    @contextmanager
+    def monitor(self) -> Iterator[Monitor]:
+        """A monitor for one run: shows progress; Ctrl-C or SIGTERM asks the run to stop.
+
+        The first signal lets the run end between two units of work and tidy up; a second one
+        interrupts at once.
+        """
+        stop = False
+
+        def ask(signum: int, frame: object) -> None:
+            nonlocal stop
+            if stop:
+                raise KeyboardInterrupt
+            stop = True
+            self.note("stopping after the batch in hand; once more to stop at once")
+
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, ask) for number in signals}
+        try:
+            yield Monitor(self.advance, self.warn, lambda: stop)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def configure(ctx: click.Context, **settings: Any) -> Console:
+    """The console of this run, set up by the command's options."""
+    console = ctx.obj if isinstance(ctx.obj, Console) else Console()
+    for name, value in settings.items():
+        setattr(console, name, value)
+    return console

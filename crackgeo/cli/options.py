@@ -1,0 +1,211 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ..specs import TILE_PX, TileSpec, VectorSpec
+from .console import configure
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Numbers(click.ParamType[Any]):
+    """Numbers separated by commas, such as 1,2,3."""
+
+    name = "numbers"
+
+    def __init__(self, kind: type[int] | type[float], counts: tuple[int, ...]) -> None:
+        self.kind = kind
+        self.counts = counts
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse the text of an option."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(self.kind(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers separated by commas", param, ctx)
+        if len(numbers) not in self.counts:
+            wanted = " or ".join(map(str, self.counts))
+            self.fail(f"{value!r} has {len(numbers)} numbers, not {wanted}", param, ctx)
+        return numbers
+
+
+class BatchSize(click.ParamType[Any]):
+    """`auto` or a positive number."""
+
+    name = "auto|N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        """None stands for auto."""
+        if value == "auto":
+            return None
+        if str(value).isdigit() and int(value) > 0:
+            return int(value)
+        return self.fail(f"{value!r} is neither auto nor a positive number", param, ctx)
+
+
+def _chain(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def console_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --progress, --json, -q and -v; the command gets a `console` instead of them."""
+
+    @click.option(
+        "--progress",
+        type=click.Choice(["auto", "bar", "json", "none"]),
+        default="auto",
+        show_default=True,
+        help="A bar on stderr, JSON events on stdout, or nothing. auto: a bar on a terminal.",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Give the result as one JSON object.")
+    @click.option("-q", "--quiet", is_flag=True, help="Only errors and warnings.")
+    @click.option("-v", "--verbose", count=True, help="Say more; -vv shows internal errors whole.")
+    @click.pass_context
+    def command(ctx: click.Context, /, **options: Any) -> Any:
+        quiet, verbose = options.pop("quiet"), options.pop("verbose")
+        console = configure(
+            ctx,
+            progress=options.pop("progress"),
+            as_json=options.pop("as_json"),
+            verbosity=-1 if quiet else verbose,
+        )
+        return function(console, **options)
+
+    return update_wrapper(command, function)
+
+
+output_option = click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write. It appears when it is complete.",
+)
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace outputs that exist already."
+)
+
+model_options = _chain(
+    click.option(
+        "--model",
+        default="compact",
+        show_default=True,
+        metavar="NAME|PATH",
+        help="The crack model: compact comes with crackgeo, a path names a model file.",
+    ),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda|cuda:N|mps",
+        help="Where the model runs. auto: the graphics card if there is one.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+        default="auto",
+        show_default=True,
+        help="Arithmetic of the model. auto: the fastest that keeps the masks.",
+    ),
+    click.option(
+        "--batch-size",
+        type=BatchSize(),
+        default="auto",
+        show_default=True,
+        help="Tiles run at once.",
+    ),
+)
+
+raster_options = _chain(
+    click.option(
+        "--bands",
+        type=Numbers(int, (1, 3)),
+        metavar="R,G,B|N",
+        help="Bands to use, counted from 1. Default: by colour interpretation.",
+    ),
+    click.option(
+        "--stretch",
+        type=Numbers(float, (2,)),
+        metavar="LOW,HIGH",
+        help="Values that become black and white, the same over the whole raster. Default: uint8 "
+        "as it is, other types from their 1st to their 99th percentile.",
+    ),
+    click.option("--nodata", type=float, help="Value that marks pixels without data."),
+    click.option(
+        "--gsd",
+        "gsd_m",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="METRES",
+        help="Resample to this ground pixel size first, e.g. 0.002. Default: as it is.",
+    ),
+)
+
+part_options = _chain(
+    click.option(
+        "--overlap",
+        "overlap_px",
+        type=click.IntRange(0, TILE_PX // 2),
+        default=TileSpec().overlap_px,
+        show_default=True,
+        metavar="PX",
+        help="Overlap of neighbouring tiles.",
+    ),
+    click.option(
+        "--bbox",
+        type=Numbers(float, (4,)),
+        metavar="XMIN,YMIN,XMAX,YMAX",
+        help="Only this part, in the raster's coordinates.",
+    ),
+    click.option(
+        "--aoi",
+        type=click.Path(path_type=Path),
+        help="Only inside the polygons of this vector file.",
+    ),
+)
+
+vector_options = _chain(
+    click.option(
+        "--threshold",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="A crack must reach this probability somewhere. Default: the model's own.",
+    ),
+    click.option(
+        "--threshold-low",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="... and is followed down to this one. Default: the model's own.",
+    ),
+    click.option(
+        "--min-length",
+        "min_length_m",
+        type=click.FloatRange(min=0),
+        default=VectorSpec().min_length_m,
+        show_default=True,
+        metavar="METRES",
+        help="Drop crack networks shorter than this on the ground.",
+    ),
+    click.option(
+        "--stations",
+        "stations_m",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="METRES",
+        help="Also write the width every so many metres along each crack (width_stations).",
+    ),
+)

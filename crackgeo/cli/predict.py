@@ -1,0 +1,39 @@
+"""`crackgeo predict`: the first half of the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .console import Console
+from .options import (
+    console_options,
+    model_options,
+    output_option,
+    overwrite_option,
+    part_options,
+    raster_options,
+)
+
+
+@click.command("predict")
+@click.argument("input", type=click.Path(path_type=Path))
+@output_option
+@model_options
+@raster_options
+@part_options
+@overwrite_option
+@console_options
+def predict_command(console: Console, input: Path, output: Path, **options: Any) -> None:
+    """Write the crack probability of every pixel of a raster.
+
+    The output is a cloud-optimised GeoTIFF: codes 0 to 254 stand for probabilities 0 to 1
+    (its band scale says so), 255 for no data. `crackgeo vectorize` makes cracks of it.
+    """
+    from ..pipeline import predict_raster
+
+    with console.monitor() as monitor:
+        result = predict_raster(input, output, monitor=monitor, **options)
+    console.result(result.to_dict(), result.summary())

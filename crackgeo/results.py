@@ -1,0 +1,140 @@
+"""What the main jobs give back: numbers for programs, a few lines for people."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """A probability raster was written.
+
+    Parameters
+    ----------
+    output : the probability raster
+    model, model_sha256, device, precision : what computed it
+    gsd_mm : ground pixel size along columns and rows (pixel units if the raster has no CRS)
+    tiles, tiles_run : tiles in the part asked for, and those that hold data
+    pixels_valid : pixels with data
+    seconds : wall-clock time
+    """
+
+    output: Path
+    model: str
+    model_sha256: str
+    device: str
+    precision: str
+    gsd_mm: tuple[float, float]
+    tiles: int
+    tiles_run: int
+    pixels_valid: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return _plain(asdict(self))
+
+    def summary(self) -> str:
+        """Lines for a person."""
+        return "\n".join(
+            [
+                f"probabilities   {self.output}",
+                f"model           {self.model} on {self.device}, {self.precision}",
+                f"tiles           {self.tiles_run} run, {self.tiles - self.tiles_run} empty",
+                f"time            {self.seconds:.1f} s",
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class VectorizeResult:
+    """A crack layer was written.
+
+    Parameters
+    ----------
+    output : the GeoPackage
+    cracks, networks : how many crack lines, and how many connected networks of them
+    length_m : total length on the ground
+    width_mean_mm : mean over the whole length; None without a crack
+    width_max_mm : of the widest crack; None without a crack
+    longest_m : of the longest crack; None without a crack
+    surveyed_m2 : ground area with data
+    ground_units : False if the raster has no CRS: metres and millimetres are then its own
+        units and thousandths of them
+    seconds : wall-clock time
+    """
+
+    output: Path
+    cracks: int
+    networks: int
+    length_m: float
+    width_mean_mm: float | None
+    width_max_mm: float | None
+    longest_m: float | None
+    surveyed_m2: float
+    ground_units: bool
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return _plain(asdict(self))
+
+    def summary(self) -> str:
+        """Lines for a person."""
+        metre, milli = ("m", "mm") if self.ground_units else ("units", "units/1000")
+        lines = [f"cracks          {self.cracks} in {self.networks} networks"]
+        if self.width_mean_mm is not None and self.longest_m is not None:
+            lines += [
+                f"total length    {self.length_m:.2f} {metre}, longest {self.longest_m:.2f} {metre}",
+                f"width           mean {self.width_mean_mm:.1f} {milli}, "
+                f"largest {self.width_max_mm:.1f} {milli}",
+            ]
+        density = self.length_m / self.surveyed_m2 if self.surveyed_m2 else 0.0
+        lines += [
+            f"area surveyed   {self.surveyed_m2:.2f} {metre}2, {density:.3f} {metre} of crack per "
+            f"{metre}2",
+            f"layer           {self.output}",
+            f"time            {self.seconds:.1f} s",
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """The main job was done: both halves, and the files kept beside the layer."""
+
+    prediction: PredictResult
+    vectors: VectorizeResult
+    probability: Path | None
+    quicklook: Path | None
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, the halves' values side by side."""
+        values = {**self.prediction.to_dict(), **self.vectors.to_dict()}
+        values["probability"] = str(self.probability) if self.probability else None
+        values["quicklook"] = str(self.quicklook) if self.quicklook else None
+        values["seconds_predict"] = self.prediction.seconds
+        values["seconds_vectorize"] = self.vectors.seconds
+        values["seconds"] = self.seconds
+        return values
+
+    def summary(self) -> str:
+        """Lines for a person."""
+        p, v = self.prediction, self.vectors
+        lines = v.summary().splitlines()[:-1]
+        lines.append(f"model           {p.model} on {p.device}, {p.precision}")
+        for name, path in (("probabilities", self.probability), ("quicklook", self.quicklook)):
+            if path:
+                lines.append(f"{name:<15} {path}")
+        lines.append(
+            f"time            {self.seconds:.1f} s: {p.tiles_run} tiles in {p.seconds:.1f} s, "
+            f"vectors in {v.seconds:.1f} s"
+        )
+        return "\n".join(lines)
