@@ -1,0 +1,130 @@
+"""How cracks look: width classes and colours, the same in QGIS and in the quicklook.
+
+Classes end where inspectors' classes end, so that a colour is a grade:
+
+- 0.3 and 1.3 mm: reinforced concrete, condition states 1/2 and 2/3 (AASHTO Manual for Bridge
+  Element Inspection, 0.012 and 0.05 in); 0.3 mm is the limit of ACI 224R-01, table 4.1, and of
+  Eurocode 2, table 7.1N, for concrete in moist air too.
+- 3 and 6 mm: transverse cracks in jointed concrete pavement, low/moderate/high
+  (FHWA-HRT-13-092, LTPP Distress Identification Manual, 2014).
+- 6 and 19 mm: cracks in asphalt pavement, low/moderate/high, by mean width (the same manual).
+
+The colours are the six-class RdYlBu scheme of ColorBrewer, marked safe for colour-blind
+readers; width doubles what colour says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from string import Template
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .schema import LAYERS, Field
+
+_OPEN_END_MM = 1e6  # QGIS has no open range; wider than any crack
+
+
+@dataclass(frozen=True)
+class WidthClass:
+    """Cracks of mean width in (lower, upper] and how they are drawn.
+
+    Parameters
+    ----------
+    lower_mm, upper_mm : bounds of the class in mm; the last is open (infinity)
+    colour : red, green, blue, 0 to 255
+    line_mm : width of the line on a map, mm on paper
+    """
+
+    lower_mm: float
+    upper_mm: float
+    colour: tuple[int, int, int]
+    line_mm: float
+
+    @property
+    def label(self) -> str:
+        """The class in words, e.g. "1.3 - 3 mm"."""
+        if self.lower_mm == 0:
+            return f"up to {self.upper_mm:g} mm"
+        if math.isinf(self.upper_mm):
+            return f"over {self.lower_mm:g} mm"
+        return f"{self.lower_mm:g} - {self.upper_mm:g} mm"
+
+
+WIDTH_CLASSES = (
+    WidthClass(0.0, 0.3, (69, 117, 180), 0.30),
+    WidthClass(0.3, 1.3, (145, 191, 219), 0.36),
+    WidthClass(1.3, 3.0, (224, 243, 248), 0.44),
+    WidthClass(3.0, 6.0, (254, 224, 144), 0.54),
+    WidthClass(6.0, 19.0, (252, 141, 89), 0.68),
+    WidthClass(19.0, math.inf, (215, 48, 39), 0.86),
+)
+
+
+def width_class(width_mm: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Index into `WIDTH_CLASSES` of mean widths in mm, any shape.
+
+    A bound belongs to the class below it, as in QGIS. An unknown width (NaN) takes the first
+    class: a crack is drawn even where its width could not be measured.
+    """
+    uppers = np.array([c.upper_mm for c in WIDTH_CLASSES])
+    return np.searchsorted(uppers, np.nan_to_num(width_mm, nan=0.0, posinf=_OPEN_END_MM))
+
+
+@cache
+def style_qml(layer: str) -> str | None:
+    """The default QGIS style of a layer as QML, None for a layer without one."""
+    source = resources.files(__package__).joinpath("styles", f"{layer}.qml")
+    if not source.is_file():
+        return None
+    schema = next(s for s in LAYERS if s.name == layer)
+    return Template(source.read_text(encoding="utf-8")).substitute(
+        aliases=_aliases(schema.fields), ranges=_ranges(), symbols=_symbols()
+    )
+
+
+def _aliases(fields: Iterable[Field]) -> str:
+    rows = (f"<alias field={quoteattr(f.name)} name={quoteattr(f.alias)}/>" for f in fields)
+    return "\n    ".join(rows)
+
+
+def _ranges() -> str:
+    return "\n      ".join(
+        f'<range symbol="{i}" lower="{c.lower_mm:g}" upper="{min(c.upper_mm, _OPEN_END_MM):.15g}" '
+        f'label="{c.label}" render="true"/>'
+        for i, c in enumerate(WIDTH_CLASSES)
+    )
+
+
+def _symbols() -> str:
+    """Each class as a coloured line over a dark casing, legible on asphalt and on concrete."""
+    return "\n      ".join(
+        f'<symbol name="{i}" type="line" alpha="1" clip_to_extent="1" force_rhr="0">'
+        f"{_line((20, 20, 20), c.line_mm + 0.3, 150)}{_line(c.colour, c.line_mm)}</symbol>"
+        for i, c in enumerate(WIDTH_CLASSES)
+    )
+
+
+def _line(colour: tuple[int, int, int], width_mm: float, opacity: int = 255) -> str:
+    red, green, blue = colour
+    values = {
+        "line_color": f"{red},{green},{blue},{opacity}",
+        "line_width": f"{width_mm:.2f}",
+        "line_width_unit": "MM",
+        "line_style": "solid",
+        "capstyle": "round",
+        "joinstyle": "round",
+    }
+    options = "".join(
+        f'<Option name="{key}" value="{value}" type="QString"/>' for key, value in values.items()
+    )
+    return (
+        '<layer class="SimpleLine" enabled="1" locked="0" pass="0">'
+        f'<Option type="Map">{options}</Option></layer>'
+    )
