@@ -1,0 +1,99 @@
+"""Where probabilities come from: travels in the probability raster, ends in the run record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from .models.protocol import ModelInfo
+from .specs import VectorSpec
+
+TAG = "CRACKGEO"  # name of the GeoTIFF metadata item
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made a probability raster, and how its model wants it read.
+
+    Parameters
+    ----------
+    version : of crackgeo
+    started : when the prediction began, ISO 8601 with time zone
+    input_name, input_width_px, input_height_px, input_bytes, input_header_sha256 : the raster
+    model, model_sha256, device : what computed the probabilities, and on what
+    threshold, threshold_low, min_length_px, width_error_px : see `ModelInfo`
+    n_tiles : tiles that the model looked at
+    options : every option of the prediction by its name
+    """
+
+    version: str
+    started: str
+    input_name: str
+    input_width_px: int
+    input_height_px: int
+    input_bytes: int
+    input_header_sha256: str
+    model: str = ""
+    model_sha256: str = ""
+    device: str = ""
+    threshold: float = ModelInfo("", "").threshold
+    threshold_low: float = ModelInfo("", "").threshold_low
+    min_length_px: float = ModelInfo("", "").min_length_px
+    width_error_px: float = ModelInfo("", "").width_error_px
+    n_tiles: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_tags(self) -> dict[str, str]:
+        """As metadata of a GeoTIFF."""
+        return {TAG: json.dumps(asdict(self), sort_keys=True)}
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str]) -> Provenance | None:
+        """Back from a GeoTIFF's metadata; None if another program made it."""
+        try:
+            return cls(**json.loads(tags[TAG]))
+        except (KeyError, ValueError, TypeError):
+            return None
+
+    def with_model(self, info: ModelInfo, device: str) -> Provenance:
+        """With what the model says of itself."""
+        return replace(
+            self,
+            model=info.name,
+            model_sha256=info.sha256,
+            device=device,
+            threshold=info.threshold,
+            threshold_low=info.threshold_low,
+            min_length_px=info.min_length_px,
+            width_error_px=info.width_error_px,
+        )
+
+    @property
+    def started_at(self) -> datetime:
+        """`started` as a time."""
+        return datetime.fromisoformat(self.started)
+
+    def vector_spec(
+        self, threshold: float | None, threshold_low: float | None, min_length_m: float
+    ) -> VectorSpec:
+        """How to make lines of it: the model's own numbers where the user gave none.
+
+        A threshold given alone takes the low one down with it, in the model's proportion.
+        """
+        high = self.threshold if threshold is None else threshold
+        if threshold_low is None:
+            low = self.threshold_low if threshold is None else self._low_for(threshold)
+        else:
+            low = threshold_low
+        return VectorSpec(
+            threshold=high,
+            threshold_low=low,
+            min_length_m=min_length_m,
+            min_length_px=self.min_length_px,
+        )
+
+    def _low_for(self, threshold: float) -> float:
+        return threshold * self.threshold_low / self.threshold
