@@ -86,5 +86,7 @@ class Grid:
 
     def part(self, window: Window) -> Grid:
         """The grid of a window of this one."""
-        transform = self.transform * Affine.translation(window.col, window.row)
+        t = self.transform
+        x, y = t.a * window.col + t.b * window.row + t.c, t.d * window.col + t.e * window.row + t.f
+        transform = Affine(t.a, t.b, x, t.d, t.e, y)
         return Grid(window.width, window.height, transform, self.crs_wkt)

@@ -1,0 +1,146 @@
+"""Open rasters through GDAL so that whatever is wrong with one becomes a clear message.
+
+Everything of crackgeo that touches GDAL's raster side goes through `gdal_environment` and
+`open_dataset`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window as RasterioWindow
+
+from .errors import InputError
+from .grid import Window
+from .resample import MAX_SIDE_PX
+
+CACHE_MB = 128  # GDAL's block cache; its default is 5 % of the machine's memory
+MAX_PIXELS = 10**12  # 3 TB of RGB; more is a broken header, not a survey
+
+_opening = threading.Lock()  # warnings.catch_warnings changes state of the whole process
+
+
+@contextmanager
+def gdal_environment() -> Iterator[None]:
+    """GDAL's settings for all of crackgeo; cheap (0.2 ms), needed in each thread.
+
+    Damage that libjpeg only warns of (a file cut short reads as grey) counts as an error.
+    """
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_MB, GDAL_ERROR_ON_LIBJPEG_WARNING=True):
+        yield
+
+
+def open_dataset(path: str | Path) -> DatasetReader:
+    """Open a raster for reading, checked to hold pixels of a believable size.
+
+    Parameters
+    ----------
+    path : a file, or a name that GDAL knows (`/vsicurl/...`, `s3://...`)
+
+    Raises
+    ------
+    InputError
+        Missing, empty, a folder, no raster, no bands, no pixels, or absurdly large.
+    """
+    _check_file(path)
+    try:
+        with gdal_environment(), _opening, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(path, sharing=False)
+    except (RasterioError, ValueError, OSError) as error:
+        raise InputError(
+            f"{path}: not a raster that can be read ({error})",
+            "check that the file is complete and opens in a GIS, e.g. with gdalinfo",
+        ) from error
+    try:
+        _check_contents(dataset, path)
+    except InputError:
+        dataset.close()
+        raise
+    return dataset
+
+
+def is_local(path: str | Path) -> bool:
+    """Whether a path names a file of this machine rather than something behind GDAL."""
+    text = str(path)
+    return not text.startswith("/vsi") and "://" not in text
+
+
+def _check_file(path: str | Path) -> None:
+    if not is_local(path):
+        return
+    file = Path(path)
+    if not file.exists():
+        raise InputError(f"{path}: no such file", "check the path")
+    if file.is_dir():
+        raise InputError(f"{path}: a folder, not a raster", "give the raster file in it")
+    if file.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty", "copy or export the raster again")
+    if not os.access(file, os.R_OK):
+        raise InputError(f"{path}: no permission to read it", "check the file's permissions")
+
+
+def _check_contents(dataset: DatasetReader, path: str | Path) -> None:
+    if dataset.count == 0:
+        parts = ", ".join(dataset.subdatasets[:3])
+        remedy = f"name one of its parts, e.g. {parts}" if parts else "choose a raster with bands"
+        raise InputError(f"{path}: holds no image bands itself", remedy)
+    width, height = dataset.width, dataset.height
+    if width < 1 or height < 1:
+        raise InputError(f"{path}: has no pixels ({width} x {height})", "export it again")
+    if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
+        raise InputError(
+            f"{path}: says it has {width} x {height} pixels, beyond {MAX_SIDE_PX} a side",
+            "the header is damaged, or split the raster into parts",
+        )
+    complex_bands = [d for d in dataset.dtypes if np.dtype(_plain(d)).kind == "c"]
+    if complex_bands:
+        raise InputError(
+            f"{path}: holds complex numbers ({complex_bands[0]}), not an image",
+            "convert it to magnitudes first",
+        )
+
+
+def _plain(dtype: str) -> str:
+    """A name NumPy knows; GDAL has a complex integer type of its own."""
+    return "complex64" if dtype.startswith("complex") else dtype
+
+
+def gdal_window(window: Window) -> RasterioWindow:
+    """The same window, as rasterio takes it."""
+    return RasterioWindow(window.col, window.row, window.width, window.height)
+
+
+def read_error(dataset: DatasetReader, band: int, window: Window, cause: Exception) -> InputError:
+    """An error that names the file and the first block that cannot be read in a window."""
+    where = f"rows {window.row} to {window.row_end - 1}"
+    bad = _first_bad_block(dataset, band, window)
+    if bad is not None:
+        where = f"the block at row {bad.row}, column {bad.col} ({bad.height} x {bad.width} px)"
+    return InputError(
+        f"{dataset.name}: damaged or cut short, {where} cannot be read ({cause})",
+        "copy or export the raster again, or leave the damaged part out with --bbox",
+    )
+
+
+def _first_bad_block(dataset: DatasetReader, band: int, window: Window) -> Window | None:
+    height, width = dataset.block_shapes[band - 1]
+    for row in range(window.row // height * height, window.row_end, height):
+        for col in range(window.col // width * width, window.col_end, width):
+            block = Window(row, col, height, width).intersect(
+                Window(0, 0, dataset.height, dataset.width)
+            )
+            try:
+                dataset.read(band, window=gdal_window(block)) if block else None
+            except RasterioIOError:
+                return block
+    return None
