@@ -10,7 +10,6 @@ Two runs with the same record give the same bytes: nothing but the record's time
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping
@@ -24,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import schema
-from .errors import ResourceError, UsageError
+from .errors import ResourceError
+from .files import atomic_output, output_errors
 from .schema import LayerSchema
 from .symbology import style_qml
 from .vectors import FeatureTable, Vectors
@@ -139,7 +139,12 @@ def write_geopackage(
     ]
     if vectors.width_stations is not None:
         tables.append((schema.WIDTH_STATIONS, vectors.width_stations))
-    with _replacing(path, overwrite) as part, _errors_named(path), _ogr_date(run.finished):
+    _refuse_open_file(path)
+    with (
+        atomic_output(path, overwrite) as part,
+        output_errors(path, sqlite3.Error, *_gdal_errors()),
+        _ogr_date(run.finished),
+    ):
         for layer, table in tables:
             _write_layer(part, layer, table.geometry, _columns(layer, table), crs_wkt)
         _write_layer(part, schema.RUNS, None, _run_columns(run, vectors), None)
@@ -273,6 +278,13 @@ def _stamp(time: datetime) -> str:
     return _naive_utc(time).isoformat(timespec="milliseconds") + "Z"
 
 
+def _gdal_errors() -> tuple[type[Exception], ...]:
+    """What GDAL raises when a disk is full or broken."""
+    from pyogrio.errors import DataLayerError, DataSourceError
+
+    return DataLayerError, DataSourceError
+
+
 @contextmanager
 def _ogr_date(time: datetime) -> Iterator[None]:
     """Let GDAL write this time, not the clock's, while the block runs."""
@@ -285,48 +297,9 @@ def _ogr_date(time: datetime) -> Iterator[None]:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
 
 
-@contextmanager
-def _errors_named(path: Path) -> Iterator[None]:
-    """Turn what SQLite and GDAL say about a full or broken disk into an error with a remedy."""
-    from pyogrio.errors import DataLayerError, DataSourceError
-
-    try:
-        yield
-    except (sqlite3.Error, DataLayerError, DataSourceError) as error:
-        raise ResourceError(
-            f"{path}: cannot be written ({error})", remedy="check free space and write permission"
-        ) from error
-
-
-@contextmanager
-def _replacing(path: Path, overwrite: bool) -> Iterator[Path]:
-    """A name beside `path` to write to; renamed to `path` when the block ends well."""
-    _check_target(path, overwrite)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part.gpkg")
-    try:
-        part.unlink(missing_ok=True)
-        yield part
-        with part.open("rb+") as written:
-            os.fsync(written.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise ResourceError(
-            f"{path}: cannot be written ({error})", remedy="check free space and write permission"
-        ) from error
-    finally:
-        for leftover in (part, Path(f"{part}-journal")):
-            leftover.unlink(missing_ok=True)
-
-
-def _check_target(path: Path, overwrite: bool) -> None:
-    if not path.parent.is_dir():
-        raise ResourceError(f"{path.parent}: no such folder", remedy="make the folder first")
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder", remedy="name a file, e.g. cracks.gpkg")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path}: exists", remedy="choose another name or use --overwrite")
+def _refuse_open_file(path: Path) -> None:
+    """Refuse a target that another program has open: SQLite would replay its log into ours."""
     for suffix in ("-wal", "-journal"):
-        # SQLite would replay a log left by another program into the new file.
         if Path(f"{path}{suffix}").exists():
             raise ResourceError(
                 f"{path}: open in another program (there is a file {path.name}{suffix})",

@@ -250,7 +250,7 @@ def test_a_file_open_in_qgis_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
-    with pytest.raises(ResourceError, match="no such folder"):
+    with pytest.raises(ResourceError, match="no folder"):
         write_geopackage(tmp_path / "no" / "x.gpkg", NOTHING, EMPTY, RUN, UTM)
 
 
