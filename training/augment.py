@@ -59,8 +59,8 @@ def _warp(
         scale = max(scale, 1.0) * 1.4
     turn = rng.uniform(-180, 180) if rng.random() < config.rotate_any else 90.0 * rng.integers(4)
     centre = _centre(label, rng)
-    matrix = cv2.getRotationMatrix2D(centre, float(turn), scale)
-    matrix[:, 2] += [size / 2 - centre[0], size / 2 - centre[1]]
+    matrix = np.asarray(cv2.getRotationMatrix2D(centre, float(turn), scale), np.float64)
+    matrix[:, 2] += np.array([size / 2 - centre[0], size / 2 - centre[1]])
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     if scale < 0.8:  # a warp reads single pixels: take the fine detail out first
         image = cv2.GaussianBlur(image, (0, 0), 0.4 / scale).astype(np.uint8)
@@ -70,7 +70,9 @@ def _warp(
     return warped.astype(np.uint8), _warp_label(label, matrix, size)
 
 
-def _warp_label(label: NDArray[np.uint8], matrix: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+def _warp_label(
+    label: NDArray[np.uint8], matrix: NDArray[np.float64], size: int
+) -> NDArray[np.uint8]:
     """Crack where at least 40 % of the pixel is, so that thin lines survive a smaller scale."""
 
     def warp(part: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -75,7 +75,8 @@ def read_pair(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     for array, path in ((image, record.image), (mask, record.mask)):
         if array is None:
             raise InputError(f"{path}: missing, or not an image")
-    assert image is not None and mask is not None
+    assert image is not None
+    assert mask is not None
     if image.shape[:2] != mask.shape:
         raise InputError(f"{record.mask}: {mask.shape} does not match the image {image.shape[:2]}")
     rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8)

@@ -25,7 +25,7 @@ def texture(rng: Rng, size_px: int, sigmas: tuple[float, ...] = (0.6, 2, 8, 40))
             rng.standard_normal((size_px, size_px)).astype(np.float32), (0, 0), sigma
         )
         total += (layer / (layer.std() + 1e-6)).astype(np.float32) * np.float32(rng.uniform(0.3, 1))
-    return total / (total.std() + 1e-6)
+    return np.asarray(total / (total.std() + 1e-6), np.float32)
 
 
 def ground(rng: Rng, size_px: int) -> Image:
@@ -78,7 +78,8 @@ def _leaves(rng: Rng, size_px: int) -> Image:
         centre = tuple(int(v) for v in rng.integers(0, size_px, 2))
         axes = (int(rng.uniform(1, big)) + 1, int(rng.uniform(1, big / 2)) + 1)
         shade = np.array(_green(rng)) * rng.uniform(0.5, 1.7)
-        cv2.ellipse(image, centre, axes, float(rng.uniform(0, 180)), 0, 360, tuple(shade), -1, cv2.LINE_AA)
+        turn = float(rng.uniform(0, 180))
+        cv2.ellipse(image, centre, axes, turn, 0, 360, tuple(shade), -1, cv2.LINE_AA)
     return image
 
 
@@ -115,6 +116,7 @@ def _paint(rng: Rng, size_px: int) -> Image:
         cv2.line(cover, ends[0], ends[1], 1.0, int(rng.integers(5, 60)), cv2.LINE_AA)
     wear = texture(rng, size_px, (0.8, 3, 15)) > rng.uniform(0.8, 2.5)
     cover[wear] *= rng.uniform(0, 0.6)
-    cover = cv2.GaussianBlur(cover, (0, 0), float(rng.uniform(0.4, 1))).astype(np.float32)[..., None]
+    cover = cv2.GaussianBlur(cover, (0, 0), float(rng.uniform(0.4, 1))).astype(np.float32)
     colour = np.array((240, 238, 230) if rng.random() < 0.7 else (230, 190, 60), np.float32)
-    return image * (1 - cover) + cover * (colour + texture(rng, size_px, (0.7,))[..., None] * 6)
+    share = cover[..., None]
+    return image * (1 - share) + share * (colour + texture(rng, size_px, (0.7,))[..., None] * 6)

@@ -9,14 +9,16 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 import cv2
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from crackgeo.errors import ModelError
 from crackgeo.models.compact import CompactNet
+from crackgeo.monitor import SILENT, Monitor
 
 from .config import Config
 from .data import CrackDataset, read_manifest
@@ -42,8 +44,27 @@ def load_imagenet(net: CompactNet) -> None:
     net.encoder.load_state_dict(target)
 
 
-def train(config: Config, data_dir: Path, out_dir: Path, report: Report = print) -> Path:
+def train(
+    config: Config,
+    data_dir: Path,
+    out_dir: Path,
+    report: Report = print,
+    monitor: Monitor = SILENT,
+) -> Path:
     """Train `compact`, or go on from the checkpoint in `out_dir`.
+
+    Parameters
+    ----------
+    config : the run
+    data_dir : folder of the manifest
+    out_dir : receives checkpoint.pt and log.csv (iteration, loss, crops a second)
+    report : told a line every `checkpoint_every` iterations
+    monitor : progress in iterations; may cancel, which leaves a checkpoint
+
+    Raises
+    ------
+    ModelError
+        The loss is no longer a number; the checkpoint holds the weights before that.
 
     Returns
     -------
@@ -60,20 +81,38 @@ def train(config: Config, data_dir: Path, out_dir: Path, report: Report = print)
     loader = DataLoader(rest, batch_size=config.train.batch, num_workers=1, prefetch_factor=4)
     with (out_dir / "log.csv").open("a", newline="") as log:
         try:
-            _loop(run, loader, csv.writer(log), report)
+            _loop(run, loader, _Log(log), report, monitor)
         finally:
             run.save()
     return run.checkpoint
 
 
-def _loop(run: _Run, loader: Any, log: Any, report: Report) -> None:
-    every = run.config.train.checkpoint_every
+class _Log:
+    """The loss curve as CSV, readable while the run goes on."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def write(self, *values: object) -> None:
+        csv.writer(self.file).writerow(values)
+        self.file.flush()
+
+
+def _loop(
+    run: _Run,
+    loader: DataLoader[tuple[Tensor, Tensor]],
+    log: _Log,
+    report: Report,
+    monitor: Monitor,
+) -> None:
+    every, last = run.config.train.checkpoint_every, run.config.train.iterations
     started, first, total = time.monotonic(), run.iteration, 0.0
     for image, label in loader:
+        monitor.step("train", run.iteration, last)
         total += run.step(image, label)
         if run.iteration % every == 0:
             rate = (run.iteration - first) * len(image) / (time.monotonic() - started)
-            log.writerow([run.iteration, f"{total / every:.5f}", f"{rate:.2f}"])
+            log.write(run.iteration, f"{total / every:.5f}", f"{rate:.2f}")
             report(f"iteration {run.iteration} loss {total / every:.4f}, {rate:.1f} crops/s")
             total = 0.0
             run.save()
@@ -119,8 +158,13 @@ class _Run:
         self.net.train()
         logits = self.net(image.to(memory_format=torch.channels_last))
         loss = crack_loss(logits, label, self.config.train.dice_weight)
+        if not torch.isfinite(loss):
+            raise ModelError(
+                f"the loss is {loss.item()} at iteration {self.iteration}",
+                "lower encoder_lr and decoder_lr, or look for broken pictures in the data",
+            )
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.iteration += 1
         self._average()

@@ -1,0 +1,45 @@
+"""`crackgeo train`: train a model from a configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import UsageError
+from .console import Console
+from .evaluate import EXTRA
+from .options import console_options
+
+
+@click.command("train")
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder with the manifest that the configuration names.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the run. A run that was interrupted there goes on where it stopped.",
+)
+@console_options
+def train_command(console: Console, config: Path, data: Path, output: Path) -> None:
+    """Train the network that a TOML file describes, see training/configs/.
+
+    The folder receives checkpoint.pt and log.csv. Ctrl-C leaves a checkpoint to go on from;
+    `python -m crackgeo_training.export` makes a model file of it.
+    """
+    try:
+        from crackgeo_training.config import load_config
+        from crackgeo_training.train import train
+    except ImportError as error:
+        raise UsageError(f"crackgeo train needs the package {error.name}", EXTRA) from error
+
+    with console.monitor() as monitor:
+        checkpoint = train(load_config(config), data, output, console.note, monitor)
+    console.result({"checkpoint": str(checkpoint)}, f"checkpoint      {checkpoint}")
