@@ -26,7 +26,7 @@ from .resample import MAX_SIDE_PX
 CACHE_MB = 128  # GDAL's block cache; its default is 5 % of the machine's memory
 MAX_PIXELS = 10**12  # 3 TB of RGB; more is a broken header, not a survey
 
-_opening = threading.Lock()  # warnings.catch_warnings changes state of the whole process
+_filters = threading.Lock()  # warnings.catch_warnings changes state of the whole process
 
 
 @contextmanager
@@ -36,6 +36,14 @@ def gdal_environment() -> Iterator[None]:
     Damage that libjpeg only warns of (a file cut short reads as grey) counts as an error.
     """
     with rasterio.Env(GDAL_CACHEMAX=CACHE_MB, GDAL_ERROR_ON_LIBJPEG_WARNING=True):
+        yield
+
+
+@contextmanager
+def accept_no_georeference() -> Iterator[None]:
+    """Keep rasterio from warning of a raster without georeference; `grid_of` does that."""
+    with _filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
 
@@ -53,8 +61,7 @@ def open_dataset(path: str | Path) -> DatasetReader:
     """
     _check_file(path)
     try:
-        with gdal_environment(), _opening, warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with gdal_environment(), accept_no_georeference():
             dataset = rasterio.open(path, sharing=False)
     except (RasterioError, ValueError, OSError) as error:
         raise InputError(

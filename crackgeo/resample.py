@@ -144,6 +144,9 @@ def resample(
     uint8 `[n, m, 3]` and bool `[n, m]`
         A target pixel is valid where valid source pixels hold at least half of its weight.
     """
+    if not valid.any():
+        shape = len(rows.index), len(cols.index)
+        return np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.bool_)
     total = _weigh_both(pixels, rows, cols)
     if valid.all() and _complete(rows) and _complete(cols):
         # the same as below, where every share is the full one, a power of two

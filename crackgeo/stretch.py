@@ -43,7 +43,7 @@ def percentile_stretch(source: Source) -> Stretch:
     windows, so that the effort is bounded on any size; a raster of up to 1536 px a side is
     read whole.
     """
-    sample = _sample(source)
+    sample = sample_values(source)
     if sample.size == 0:
         return _NO_DATA
     low, high = np.percentile(sample.astype(np.float64), PERCENTILES)
@@ -57,8 +57,12 @@ def has_data(source: Source) -> bool:
     return any(source.read(part)[1].any() for part in source.parts(source.window, _PART_PX))
 
 
-def _sample(source: Source) -> Pixels:
-    """Valid values from the lattice; from the first parts that have any if it meets none."""
+def sample_values(source: Source) -> Pixels:
+    """Valid values from a fixed lattice of windows, any order, `[n]` of the file's type.
+
+    From the first parts of the raster that have any if the lattice meets none; empty only
+    where nothing is valid.
+    """
     found = [_values(source, window) for window in _lattice(source.window)]
     sample = np.concatenate(found)
     if sample.size:

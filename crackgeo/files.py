@@ -1,0 +1,191 @@
+"""Outputs that appear complete or not at all.
+
+An output is written beside its target under a name such as `.cracks.part-1f2e3d4c.gpkg`, made
+safe on the disk and renamed. Whatever goes wrong, Ctrl-C included, removes what was begun.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+from .errors import ResourceError, UsageError
+
+_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "your disk quota is used up"}
+_TOO_LARGE = {errno.EFBIG: "the file is larger than the disk's format or a limit allows"}
+_FORBIDDEN = {
+    errno.EACCES: "no permission to write there",
+    errno.EPERM: "no permission to write there",
+    errno.EROFS: "the disk is read-only",
+}
+
+
+def check_output(target: Path, overwrite: bool = False) -> None:
+    """Find out early whether an output can be written, before hours of work.
+
+    Raises
+    ------
+    UsageError
+        It exists and `overwrite` is not set, or it is a folder.
+    ResourceError
+        Its folder is missing or cannot be written to.
+    """
+    if target.is_dir():
+        raise UsageError(f"{target}: is a folder", "name a file in it")
+    if target.exists() and not overwrite:
+        raise UsageError(f"{target}: exists already", "choose another name, or add --overwrite")
+    if not target.parent.is_dir():
+        raise ResourceError(f"{target}: there is no folder {target.parent}", "create it first")
+    # Asking by trying: permissions, mounts and quotas have more rules than os.access knows.
+    probe = _beside(target, _token())
+    with output_errors(target):
+        try:
+            os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+class AtomicOutput:
+    """One output file; write to `path`, then `commit`.
+
+    Leaving the context without `commit` removes everything that was written.
+
+    Parameters
+    ----------
+    target : where the output shall appear
+    overwrite : replace an existing file
+
+    Raises
+    ------
+    UsageError, ResourceError
+        As `check_output`, on entering.
+    """
+
+    def __init__(self, target: Path, overwrite: bool = False) -> None:
+        self.target = Path(target)
+        self.overwrite = overwrite
+        self._token = _token()
+
+    @property
+    def path(self) -> Path:
+        """Where to write to meanwhile, in the target's folder and with its suffix."""
+        return _beside(self.target, self._token)
+
+    def scratch(self, label: str) -> Path:
+        """Another temporary file beside the target, removed in any case."""
+        return _beside(self.target, f"{self._token}-{label}")
+
+    def __enter__(self) -> AtomicOutput:
+        check_output(self.target, self.overwrite)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.discard()
+
+    def commit(self) -> None:
+        """Make the file at `path` safe on the disk and let it appear as the target.
+
+        Raises
+        ------
+        ResourceError
+            The disk refuses.
+        UsageError
+            The target has appeared meanwhile and `overwrite` is not set.
+        """
+        if self.target.exists() and not self.overwrite:
+            raise UsageError(
+                f"{self.target}: was made by someone else meanwhile", "add --overwrite"
+            )
+        with output_errors(self.target):
+            _sync(self.path)
+            os.replace(self.path, self.target)
+            with suppress(OSError):  # not every file system syncs folders
+                _sync(self.target.parent)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove all temporary files, those that libraries put beside them included."""
+        ours = self.target.with_name(f".{self.target.stem}.part-{self._token}")
+        for leftover in glob.glob(f"{glob.escape(str(ours))}*"):
+            with suppress(OSError):
+                os.unlink(leftover)
+
+
+@contextmanager
+def atomic_output(target: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Give a path to write to; commit it if the block ends well, else remove it.
+
+    Errors of the operating system in the block become `ResourceError`.
+    """
+    with AtomicOutput(target, overwrite) as output:
+        with output_errors(output.target):
+            yield output.path
+        output.commit()
+
+
+@contextmanager
+def output_errors(target: Path, *also: type[Exception]) -> Iterator[None]:
+    """Turn what goes wrong while writing into a `ResourceError` that names the target.
+
+    Parameters
+    ----------
+    target : the output
+    also : errors of the library that writes, which tell no errno
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _resource_error(target, error) from error
+    except also as error:
+        raise _resource_error(target, error) from error
+
+
+def _resource_error(target: Path, error: Exception) -> ResourceError:
+    code = getattr(error, "errno", None)
+    if code is None:
+        return ResourceError(
+            f"{target}: could not be written ({error}); {_free_space(target)}",
+            "make room on the disk, or write to another one",
+        )
+    if code in _FULL:
+        reason = f"{_FULL[code]} ({_free_space(target)})"
+        return ResourceError(f"{target}: {reason}", "make room, or write to another disk")
+    if code in _FORBIDDEN:
+        return ResourceError(f"{target}: {_FORBIDDEN[code]}", "write to a folder of your own")
+    reason = _TOO_LARGE.get(code, os.strerror(code))
+    return ResourceError(f"{target}: cannot be written, {reason}", "write to another disk")
+
+
+def _free_space(target: Path) -> str:
+    with suppress(OSError):
+        return f"{shutil.disk_usage(target.parent).free / 1e6:.1f} MB free in {target.parent}"
+    return f"free space in {target.parent} unknown"
+
+
+def _token() -> str:
+    return secrets.token_hex(4)
+
+
+def _beside(target: Path, token: str) -> Path:
+    return target.with_name(f".{target.stem}.part-{token}{target.suffix}")
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the entries of a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
