@@ -136,8 +136,12 @@ class ProbabilityWriter:
         while len(block):
             block = self._collect(block)
 
-    def commit(self) -> None:
+    def commit(self, tags: Mapping[str, str] | None = None) -> None:
         """Make the file cloud-optimised with overviews, check it, and let it appear.
+
+        Parameters
+        ----------
+        tags : more strings to keep in the file, known only now
 
         Raises
         ------
@@ -149,6 +153,8 @@ class ProbabilityWriter:
         self._flush()
         if self._rows_done != self.grid.height:
             raise ValueError(f"{self._rows_done} of {self.grid.height} rows were written")
+        if tags and self._dataset is not None:
+            self._dataset.update_tags(**tags)
         self._close()
         with self._writing():
             rasterio.shutil.copy(self._scratch, self._output.path, driver="COG", **_COG_OPTIONS)
