@@ -1,0 +1,168 @@
+"""Run the main job on real drone imagery and compare with what is labelled.
+
+    python benchmarks/real_imagery.py --data DIR --out runs/real
+
+DIR holds cracks/manifest.csv and rasters/*.tif. Whole nadir frames are put together from the
+cells of the UAV-CrackX sets (4 x 4 cells of 672 x 378 px; missing cells stay transparent), with
+an invented ground pixel size of 2 mm, so lengths are in proportion only. Of each raster the
+script keeps the layer and a quicklook, and prints a Markdown table: length found, share of the
+labelled centre line found within 8 px, share of the length found that lies on a label. Labels
+of these sets skip some hairlines, so 'invented' counts those too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from PIL import Image
+from rasterio.features import rasterize
+from scipy import ndimage
+from skimage.morphology import skeletonize
+
+import crackgeo
+from crackgeo.results import MapResult
+
+CELL_W, CELL_H = 672, 378
+GSD_M = 0.002  # invented: the sets do not say how high the drone flew
+TOLERANCE_PX = 8
+CELL_NAME = re.compile(r"(?:\d+_)?(.+)_Z_(\d+)_z$")
+FRAMES_PER_SET = 2
+
+
+@dataclass(frozen=True)
+class Score:
+    """One raster's line of the table."""
+
+    name: str
+    kind: str
+    result: MapResult
+    found: float | None = None
+    correct: float | None = None
+
+    def row(self) -> str:
+        """As a row of Markdown."""
+        v, p = self.result.vectors, self.result.prediction
+        shares = [("-" if s is None else f"{s:.2f}") for s in (self.found, self.correct)]
+        width = "-" if v.width_mean_mm is None else f"{v.width_mean_mm:.1f}"
+        return (
+            f"| {self.name} | {self.kind} | {v.surveyed_m2:.2f} | {v.cracks} | {v.length_m:.2f} | "
+            f"{width} | {' | '.join(shares)} | {p.tiles_run} | {self.result.seconds:.0f} |"
+        )
+
+
+def main() -> None:
+    """Run everything and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/real"))
+    parser.add_argument("--model", default="compact")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    scores = [
+        *map_frames(arguments.data / "cracks", arguments.out, arguments.model),
+        *map_rasters(arguments.data / "rasters", arguments.out, arguments.model),
+    ]
+    print(f"`python benchmarks/real_imagery.py`, {datetime.date.today()}\n")
+    print("| raster | what | m2 | cracks | m | mean mm | found | correct | tiles | s |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("\n".join(score.row() for score in scores))
+
+
+def map_frames(data: Path, out: Path, model: str) -> list[Score]:
+    """The frames of the validation split with the most cells, of each zoom."""
+    scores = []
+    for name, cells in validation_frames(data / "manifest.csv"):
+        path = out / f"{name}.tif"
+        truth = assemble(data, cells, path)
+        result = run(path, out, model)
+        lines = gpd.read_file(out / f"{name}.gpkg", layer="cracks")
+        found, correct = compare(lines, truth)
+        scores.append(Score(name, "drone frame", result, found, correct))
+    return scores
+
+
+def map_rasters(data: Path, out: Path, model: str) -> list[Score]:
+    """The geo-referenced rasters as they are."""
+    scores = []
+    for path in sorted(data.glob("*.tif")):
+        kind = "quay wall" if "MAX" in path.name else "no crack in it"
+        scores.append(Score(path.stem, kind, run(path, out, model)))
+    return scores
+
+
+def run(path: Path, out: Path, model: str) -> MapResult:
+    """The main job, as the command line does it."""
+    return crackgeo.map_cracks(
+        path,
+        out / f"{path.stem}.gpkg",
+        probability=out / f"{path.stem}_prob.tif",
+        quicklook=out / f"{path.stem}.png",
+        model=model,
+        overwrite=True,
+    )
+
+
+def validation_frames(manifest: Path) -> list[tuple[str, dict[int, dict[str, str]]]]:
+    """For each set the frames with the most validation cells: name and cell rows by number."""
+    frames: dict[tuple[str, str], dict[int, dict[str, str]]] = defaultdict(dict)
+    with manifest.open(newline="") as lines:
+        for row in csv.DictReader(lines):
+            if row["set"].startswith("uav_crackx") and row["split"] == "val":
+                match = CELL_NAME.match(Path(row["image"]).stem)
+                assert match, row["image"]
+                frames[row["set"], match[1]][int(match[2])] = row
+    chosen = []
+    for name in sorted({s for s, _ in frames}):
+        ranked = sorted((k for k in frames if k[0] == name), key=lambda k: (-len(frames[k]), k))
+        chosen += [(f"{k[0]}_{k[1]}", frames[k]) for k in ranked[:FRAMES_PER_SET]]
+    return chosen
+
+
+def assemble(data: Path, cells: dict[int, dict[str, str]], path: Path) -> NDArray[np.bool_]:
+    """Write a frame as a geo-referenced RGBA raster and return its labels, bool `[H, W]`."""
+    image = np.zeros((4, 4 * CELL_H, 4 * CELL_W), np.uint8)
+    truth = np.zeros(image.shape[1:], np.bool_)
+    for number, row in cells.items():
+        top, left = number // 4 * CELL_H, number % 4 * CELL_W
+        place = np.s_[top : top + CELL_H, left : left + CELL_W]
+        rgb = np.asarray(Image.open(data / row["image"]).convert("RGB"))
+        image[(slice(0, 3), *place)] = rgb.transpose(2, 0, 1)
+        image[(3, *place)] = 255
+        truth[place] = np.asarray(Image.open(data / row["mask"]).convert("L")) > 127
+    with rasterio.open(
+        path, "w", driver="GTiff", width=image.shape[2], height=image.shape[1], count=4,
+        dtype="uint8", crs="EPSG:32650", transform=Affine(GSD_M, 0, 400000, 0, -GSD_M, 3500000),
+        photometric="RGB", tiled=True, compress="deflate",
+    ) as raster:  # fmt: skip
+        raster.write(image)
+    return truth
+
+
+def compare(lines: gpd.GeoDataFrame, truth: NDArray[np.bool_]) -> tuple[float, float]:
+    """Share of the labelled centre line found, and of the found length on a label."""
+    found = np.zeros_like(truth)
+    if len(lines):
+        transform = Affine(GSD_M, 0, 400000, 0, -GSD_M, 3500000)
+        found = rasterize(lines.geometry, truth.shape, transform=transform).astype(bool)
+    centre = skeletonize(truth)
+    near_found = ndimage.distance_transform_edt(~found) <= TOLERANCE_PX
+    near_truth = ndimage.distance_transform_edt(~truth) <= TOLERANCE_PX
+    return (
+        float(near_found[centre].mean()) if centre.any() else float("nan"),
+        float(near_truth[found].mean()) if found.any() else float("nan"),
+    )
+
+
+if __name__ == "__main__":
+    main()

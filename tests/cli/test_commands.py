@@ -1,0 +1,199 @@
+"""The command line as a user meets it: results, refusals, exit codes, no traceback, nothing left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from crackgeo.cli import COMMANDS, run
+
+UTM = Affine(0.002, 0, 500000, 0, -0.002, 5400000)
+
+
+@pytest.fixture
+def survey(tmp_path):
+    """A small grey raster with a dark line on it."""
+    rng = np.random.default_rng(3)
+    grey = rng.normal(140, 6, (460, 500))
+    for x in range(40, 460):
+        y = int(230 + 40 * np.sin(x / 60))
+        grey[y : y + 5, x] = 35
+    path = tmp_path / "survey.tif"
+    write(path, np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[None], 3, 0))
+    return path
+
+
+def write(path, bands, **profile):
+    profile = {"crs": "EPSG:32632", "transform": UTM, **profile}
+    with rasterio.open(
+        path, "w", driver="GTiff", width=bands.shape[2], height=bands.shape[1],
+        count=len(bands), dtype=bands.dtype, **profile,
+    ) as raster:  # fmt: skip
+        raster.write(bands)
+
+
+def files(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def fails(capfd, arguments, code, *words):
+    """Run; expect the exit code and one message with all the words on stderr; give it back."""
+    assert run([str(a) for a in arguments]) == code
+    captured = capfd.readouterr()
+    assert "Traceback" not in captured.err
+    for word in words:
+        assert word in captured.err
+    assert captured.out == ""
+    return captured.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capfd):
+    assert run([command, "--help"]) == 0
+    assert capfd.readouterr().out.startswith(f"Usage: crackgeo {command}")
+
+
+def test_map_writes_layers_and_a_json_summary(survey, tmp_path, capfd):
+    out = tmp_path / "cracks.gpkg"
+    assert run(["map", str(survey), "-o", str(out), "--json"]) == 0
+    summary = json.loads(capfd.readouterr().out)
+    assert summary["output"] == str(out)
+    assert summary["tiles_run"] == 4
+    assert summary["surveyed_m2"] == pytest.approx(460 * 500 * 4e-6, rel=1e-3)
+    assert out.exists()
+
+
+def test_json_progress_is_one_event_a_line(survey, tmp_path, capfd):
+    assert run(["map", str(survey), "-o", str(tmp_path / "o.gpkg"), "--progress", "json"]) == 0
+    captured = capfd.readouterr()
+    events = [json.loads(line) for line in captured.out.splitlines()]
+    assert events[-1]["event"] == "result"
+    progress = [e for e in events if e["event"] == "progress"]
+    assert {"stage", "done", "total", "rate", "remaining_s"} <= set(progress[0])
+    assert "predict" in {e["stage"] for e in progress}
+
+
+def test_predict_then_vectorize_equals_map(survey, tmp_path):
+    prob, out = tmp_path / "p.tif", tmp_path / "o.gpkg"
+    assert run(["predict", str(survey), "-o", str(prob), "-q"]) == 0
+    assert run(["vectorize", str(prob), "-o", str(out), "-q"]) == 0
+    assert run(["map", str(survey), "-o", str(tmp_path / "m.gpkg"), "-q"]) == 0
+    import geopandas as gpd
+
+    assert gpd.read_file(out, layer="cracks").equals(
+        gpd.read_file(tmp_path / "m.gpkg", layer="cracks")
+    )
+
+
+def test_info_describes_without_running(survey, capfd):
+    assert run(["info", str(survey), "--no-timing", "--json"]) == 0
+    info = json.loads(capfd.readouterr().out)
+    assert (info["width"], info["height"]) == (500, 460)
+    assert info["gsd_mm"] == pytest.approx([2, 2], rel=1e-3)
+    assert (info["tiles"], info["tiles_to_run"], info["tiles_counted"]) == (4, 4, True)
+    assert "32632" in info["crs_name"]
+
+
+def test_doctor_finds_this_installation_sound(capfd):
+    assert run(["doctor", "--json"]) == 0
+    report = json.loads(capfd.readouterr().out)
+    assert report["ok"] is True
+    assert {"torch", "model compact", "projections"} <= {c["name"] for c in report["checks"]}
+
+
+def test_an_existing_output_is_refused(survey, tmp_path, capfd):
+    out = tmp_path / "cracks.gpkg"
+    out.write_text("precious")
+    fails(capfd, ["map", survey, "-o", out], 2, "cracks.gpkg", "--overwrite")
+    assert out.read_text() == "precious"
+
+
+def broken_inputs(folder):
+    (folder / "empty.tif").write_bytes(b"")
+    (folder / "text.tif").write_text("this is no raster")
+    (folder / "folder.tif").mkdir()
+    tile = np.random.default_rng(0).integers(1, 255, (3, 400, 400), dtype=np.uint8)
+    write(folder / "whole.tif", tile, compress="deflate", tiled=True, blockxsize=64, blockysize=64)
+    data = (folder / "whole.tif").read_bytes()
+    (folder / "truncated.tif").write_bytes(data[: len(data) // 2])
+    write(folder / "void.tif", np.zeros((3, 90, 90), np.uint8), nodata=0)
+    write(folder / "one.tif", np.ones((1, 90, 90), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "code", "words"),
+    [
+        ("missing.tif", [], 3, ["missing.tif"]),
+        ("empty.tif", [], 3, ["empty.tif"]),
+        ("text.tif", [], 3, ["text.tif"]),
+        ("folder.tif", [], 3, ["folder.tif"]),
+        ("truncated.tif", [], 3, ["truncated.tif"]),
+        ("void.tif", [], 3, ["void.tif", "nodata"]),
+        ("one.tif", ["--bands", "2"], 3, ["one.tif", "band", "2"]),
+        ("one.tif", ["--bands", "1,2"], 2, ["--bands"]),
+        ("one.tif", ["--model", "nonesuch"], 5, ["nonesuch"]),
+        ("one.tif", ["--model", "text.tif"], 5, ["text.tif"]),
+        ("one.tif", ["--bbox", "0,0,1,1"], 3, ["bbox", "outside"]),
+        ("one.tif", ["--bbox", "1,1,0,0"], 2, ["bbox"]),
+        ("one.tif", ["--aoi", "missing.gpkg"], 3, ["missing.gpkg"]),
+        ("one.tif", ["--overlap", "300"], 2, ["--overlap"]),
+        ("one.tif", ["--gsd", "-1"], 2, ["--gsd"]),
+        ("one.tif", ["--threshold", "1.5"], 2, ["--threshold"]),
+        ("one.tif", ["--threshold", "0.3", "--threshold-low", "0.4"], 2, ["--threshold-low"]),
+        ("one.tif", ["--stretch", "9,3"], 2, ["--stretch"]),
+        ("one.tif", ["--device", "cuda:7"], 5, ["cuda:7"]),
+        ("one.tif", ["--batch-size", "0"], 2, ["--batch-size"]),
+        ("one.tif", ["--nonesuch"], 2, ["--nonesuch"]),
+    ],
+)
+def test_bad_input_gives_one_message_and_leaves_nothing(
+    tmp_path, monkeypatch, capfd, name, options, code, words
+):
+    broken_inputs(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = files(tmp_path)
+    fails(capfd, ["map", name, "-o", "out.gpkg", *options], code, *words)
+    assert files(tmp_path) == before
+
+
+def test_an_output_folder_that_is_not_there_is_said_before_work_begins(survey, tmp_path, capfd):
+    out = tmp_path / "nowhere" / "cracks.gpkg"
+    fails(capfd, ["map", survey, "-o", out], 4, "nowhere")
+
+
+def test_errors_are_events_too(tmp_path, capfd):
+    assert run(["map", "missing.tif", "-o", str(tmp_path / "o.gpkg"), "--progress", "json"]) == 3
+    event = json.loads(capfd.readouterr().out)
+    assert (event["event"], event["exit_code"], event["kind"]) == ("error", 3, "input")
+    assert event["remedy"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_cleanly(tmp_path, number):
+    rng = np.random.default_rng(1)
+    write(tmp_path / "big.tif", rng.integers(0, 255, (3, 3000, 3000), dtype=np.uint8))
+    program = [sys.executable, "-c", "from crackgeo.cli import main; main()"]
+    process = subprocess.Popen(
+        [*program, "map", "big.tif", "-o", "out.gpkg", "--progress", "json", "--batch-size", "1"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert process.stdout
+    for line in process.stdout:
+        if json.loads(line).get("done", 0) > 0:
+            break
+    os.kill(process.pid, number)
+    started = time.monotonic()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert time.monotonic() - started < 30
+    assert json.loads(out.splitlines()[-1])["event"] == "error"
+    assert "Traceback" not in err
+    assert files(tmp_path) == ["big.tif"]

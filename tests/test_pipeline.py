@@ -1,0 +1,153 @@
+"""The main job end to end, with a model that reads cracks off the red channel."""
+
+import sqlite3
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from fakes import IdentityModel
+
+import crackgeo
+from crackgeo.errors import Cancelled, InputError, UsageError
+from crackgeo.monitor import Monitor
+
+UTM = Affine(0.002, 0, 500000, 0, -0.002, 5400000)
+
+
+@pytest.fixture
+def survey(tmp_path):
+    """A 700 x 900 RGBA raster, 2 mm a pixel: one straight crack of 6 px over 600 px; a hole."""
+    red = np.zeros((700, 900), np.uint8)
+    red[300:306, 150:750] = 254
+    alpha = np.full((700, 900), 255, np.uint8)
+    alpha[:, 800:] = 0
+    alpha[500:600, 100:200] = 0
+    path = tmp_path / "survey.tif"
+    write(path, np.stack([red, red, red, alpha]))
+    return path
+
+
+def write(path, bands, **profile):
+    height, width = bands.shape[1:]
+    profile = {"crs": "EPSG:32632", "transform": UTM, "photometric": "RGB", **profile}
+    with rasterio.open(
+        path, "w", driver="GTiff", width=width, height=height, count=len(bands), dtype="uint8",
+        **profile,
+    ) as raster:  # fmt: skip
+        raster.write(bands)
+
+
+def left_in(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_a_straight_crack_has_its_length_and_width(survey, tmp_path):
+    out = tmp_path / "cracks.gpkg"
+    result = crackgeo.map_cracks(survey, out, model=IdentityModel())
+    assert result.vectors.cracks == 1
+    assert result.vectors.length_m == pytest.approx(1.2, abs=0.02)
+    assert result.vectors.width_mean_mm == pytest.approx(12, abs=0.4)
+    assert result.vectors.surveyed_m2 == pytest.approx((700 * 800 - 100**2) * 4e-6, rel=1e-3)
+    cracks = gpd.read_file(out, layer="cracks")
+    assert cracks.crs.to_epsg() == 32632
+    west, south, east, north = cracks.total_bounds
+    assert (west, east) == pytest.approx((500000.3, 500001.5), abs=0.01)
+    assert (south, north) == pytest.approx((5400000 - 0.606, 5400000 - 0.606), abs=0.003)
+    assert left_in(tmp_path) == ["cracks.gpkg", "survey.tif"]
+
+
+def test_map_is_predict_and_vectorize(survey, tmp_path):
+    crackgeo.map_cracks(
+        survey, tmp_path / "a.gpkg", model=IdentityModel(), probability=tmp_path / "a.tif"
+    )
+    crackgeo.predict_raster(survey, tmp_path / "b.tif", model=IdentityModel())
+    crackgeo.vectorize_raster(tmp_path / "b.tif", tmp_path / "b.gpkg")
+    with rasterio.open(tmp_path / "a.tif") as a, rasterio.open(tmp_path / "b.tif") as b:
+        np.testing.assert_array_equal(a.read(1), b.read(1))
+    for layer in ("cracks", "crack_polygons", "crack_nodes", "coverage"):
+        a = gpd.read_file(tmp_path / "a.gpkg", layer=layer)
+        b = gpd.read_file(tmp_path / "b.gpkg", layer=layer)
+        assert a.equals(b), layer
+
+
+def test_a_part_has_the_numbers_of_the_whole(survey, tmp_path):
+    crackgeo.predict_raster(survey, tmp_path / "whole.tif", model=IdentityModel())
+    bbox = (500000.4, 5400000 - 1.1, 500001.1, 5400000 - 0.3)
+    crackgeo.predict_raster(survey, tmp_path / "part.tif", model=IdentityModel(), bbox=bbox)
+    with rasterio.open(tmp_path / "whole.tif") as whole, rasterio.open(tmp_path / "part.tif") as part:
+        assert (part.width, part.height) == (350, 400)
+        window = rasterio.windows.from_bounds(*part.bounds, whole.transform).round()
+        np.testing.assert_array_equal(part.read(1), whole.read(1, window=window))
+
+
+def test_nothing_is_reported_where_there_is_no_data(survey, tmp_path):
+    class Everywhere(IdentityModel):
+        def predict(self, images):
+            return np.ones(images.shape[:3], np.float32)
+
+    out = tmp_path / "cracks.gpkg"
+    crackgeo.map_cracks(survey, out, model=Everywhere(), probability=tmp_path / "p.tif")
+    with rasterio.open(tmp_path / "p.tif") as raster:
+        codes = raster.read(1)
+    assert (codes[:, 800:] == 255).all()
+    assert (codes[500:600, 100:200] == 255).all()
+    assert (codes[:500, :800] == 254).all()
+    coverage = gpd.read_file(out, layer="coverage")
+    assert set(coverage["surveyed"]) == {True, False}
+
+
+def test_the_run_is_on_record(survey, tmp_path):
+    out = tmp_path / "cracks.gpkg"
+    crackgeo.map_cracks(survey, out, model=IdentityModel(), min_length_m=0.1)
+    with sqlite3.connect(out) as database:
+        database.row_factory = sqlite3.Row
+        (row,) = database.execute("SELECT * FROM runs").fetchall()
+    database.close()
+    assert row["model"] == "identity"
+    assert row["input_name"] == "survey.tif"
+    assert '"min_length": 0.1' in row["options"]
+    assert '"overlap": 112' in row["options"]
+    assert row["n_cracks"] == 1
+
+
+def test_an_existing_output_stays_unless_asked(survey, tmp_path):
+    out = tmp_path / "cracks.gpkg"
+    out.write_text("precious")
+    with pytest.raises(UsageError, match="cracks.gpkg"):
+        crackgeo.map_cracks(survey, out, model=IdentityModel())
+    assert out.read_text() == "precious"
+    result = crackgeo.map_cracks(survey, out, model=IdentityModel(), overwrite=True)
+    assert result.vectors.cracks == 1
+
+
+@pytest.mark.parametrize("stage", ["predict", "vectorize"])
+def test_cancelling_leaves_nothing(survey, tmp_path, stage):
+    seen = []
+    monitor = Monitor(
+        on_progress=lambda name, done, total: seen.append(name),
+        is_cancelled=lambda: stage == "predict" and len(seen) > 1 or stage in seen,
+    )
+    with pytest.raises(Cancelled):
+        crackgeo.map_cracks(
+            survey, tmp_path / "cracks.gpkg", model=IdentityModel(1), monitor=monitor
+        )
+    assert left_in(tmp_path) == ["survey.tif"]
+
+
+def test_a_raster_without_data_is_refused(tmp_path):
+    write(tmp_path / "empty.tif", np.zeros((4, 50, 50), np.uint8))
+    with pytest.raises(InputError, match="no data"):
+        crackgeo.map_cracks(tmp_path / "empty.tif", tmp_path / "o.gpkg", model=IdentityModel())
+    assert left_in(tmp_path) == ["empty.tif"]
+
+
+def test_a_raster_without_cracks_gives_empty_layers(tmp_path):
+    write(tmp_path / "plain.tif", np.zeros((3, 50, 50), np.uint8))
+    out = tmp_path / "o.gpkg"
+    result = crackgeo.map_cracks(tmp_path / "plain.tif", out, model=IdentityModel())
+    assert (result.vectors.cracks, result.vectors.length_m) == (0, 0.0)
+    assert result.vectors.width_mean_mm is None
+    assert "cracks          0" in result.summary()
+    assert len(gpd.read_file(out, layer="cracks")) == 0
