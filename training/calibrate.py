@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from crackgeo.models.protocol import Segmenter
 from crackgeo.monitor import SILENT, Monitor
@@ -29,6 +30,7 @@ HOLD_OUT_PARTS = 4  # one picture in so many is set apart
 DRAWN = 48
 DRAWN_PX = 448
 DRAWN_SEED = 90210  # training draws with its own seed, so these scenes are new to the model
+MAX_TEMPERATURE = 5.0  # and its inverse: beyond, the model is broken, not uncalibrated
 LOGIT_STEP = 1 / 16
 LOGIT_MAX = 16.0
 BINS = 15  # of the reliability curve, as Guo et al. (ICML 2017)
@@ -194,7 +196,8 @@ def fit(crack: NDArray[np.float64], background: NDArray[np.float64]) -> tuple[fl
         z = (level + x[1]) / np.exp(x[0])
         return float(crack @ np.logaddexp(0, -z) + background @ np.logaddexp(0, z))
 
-    best = minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-4})
+    bounds = [(-np.log(MAX_TEMPERATURE), np.log(MAX_TEMPERATURE)), (-4.0, 4.0)]
+    best = minimize(loss, [0.01, 0.01], method="Nelder-Mead", bounds=bounds)
     return float(np.exp(best.x[0])), float(best.x[1])
 
 
@@ -205,7 +208,7 @@ def reliability(
     offset: float,
 ) -> Reliability:
     """The reliability curve of logit histograms under a calibration."""
-    p = 1 / (1 + np.exp(-(_levels(len(crack)) + offset) / temperature))
+    p = expit((_levels(len(crack)) + offset) / temperature)
     both = crack + background
     place = np.minimum((p * BINS).astype(np.int64), BINS - 1)
     share = np.bincount(place, both, BINS)
@@ -222,7 +225,7 @@ def _tables(
 ) -> tuple[NDArray[np.float64], list[LineTable]]:
     """IoU of the mask at each threshold, and the lines at each low threshold."""
     z = (picture.logit.astype(np.float32) + np.float32(offset)) / np.float32(temperature)
-    probability = (1 / (1 + np.exp(-z))).astype(np.float32)
+    probability = expit(z).astype(np.float32)
     masks = [probability >= high for high in HIGHS]
     either = [float((m | picture.truth).sum()) for m in masks]
     both = [float((m & picture.truth).sum()) for m in masks]

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from crackgeo_training.calibrate import (
+    calibrate,
+    choose_rule,
+    crack_free,
+    drawn_negatives,
+    fit,
+    held_out,
+    reliability,
+)
+from crackgeo_training.data import Record
+from crackgeo_training.evaluate import find_records
+from crackgeo_training.objects import HIGHS, LOWS, LineTable, line_table
+from pictures import DarkModel
+
+LEVEL = np.arange(513) / 16 - 16
+
+
+def histograms(temperature, offset):
+    """Pixels whose true probability is sigmoid((logit + offset) / temperature)."""
+    weight = np.exp(-((LEVEL / 5) ** 2))
+    p = 1 / (1 + np.exp(-(LEVEL + offset) / temperature))
+    return weight * p, weight * (1 - p)
+
+
+@pytest.mark.parametrize(("temperature", "offset"), [(1.0, 0.0), (2.5, -1.0), (0.6, 0.8)])
+def test_the_fit_finds_temperature_and_offset(temperature, offset):
+    got = fit(*histograms(temperature, offset))
+    assert got == pytest.approx((temperature, offset), abs=0.01)
+
+
+def test_reliability_of_a_calibrated_and_an_overconfident_model():
+    crack, background = histograms(2.0, 0.0)
+    assert reliability(crack, background, 2.0, 0.0).error < 1e-3
+    curve = reliability(crack, background, 1.0, 0.0)
+    assert curve.error > 0.05
+    assert curve.observed[-1] < curve.stated[-1]
+    assert sum(curve.share) == pytest.approx(1)
+
+
+def test_candidates_of_a_picture():
+    probability = np.zeros((60, 100), np.float32)
+    truth = np.zeros((60, 100), bool)
+    probability[10, 10:50], truth[12, 10:50] = 0.7, True  # right, 2 px off
+    probability[40, 10:30] = 0.9  # invented
+    truth[50, 60:90] = True  # missed
+    table = line_table(probability, truth, 0.3)
+    assert table.peak == pytest.approx([0.7, 0.9])
+    assert table.length.tolist() == [40, 20]
+    assert table.hit.tolist() == [40, 0]
+    assert table.found.tolist() == [40, 0]
+    assert table.real == 70
+    assert table.counts(0.5, 10) == (40, 60, 40, 70)
+    assert table.counts(0.8, 10) == (0, 20, 0, 70)
+    assert table.counts(0.5, 30) == (40, 40, 40, 70)
+
+
+def test_a_picture_without_anything():
+    table = line_table(np.zeros((9, 9), np.float32), np.zeros((9, 9), bool), 0.3)
+    assert table.counts(0.4, 10) == (0, 0, 0, 0)
+
+
+def table(peak, length, right):
+    right = np.array(right, float) * length
+    return LineTable(np.array(peak, float), np.array(length, float), right, right, right.sum())
+
+
+def test_the_rule_drops_what_crack_free_pictures_show_and_no_more():
+    iou = np.ones(len(HIGHS))
+    cracked = [(iou, [table([0.95, 0.95], [200, 45], [1, 1])] * len(LOWS))]
+    free = [(iou, [table([0.95], [36], [0])] * len(LOWS))]
+    high, _, shortest, clean, f1 = choose_rule(["a"], cracked, free)
+    assert (high, shortest) == (HIGHS[0], 40)
+    assert (clean, f1) == (1, 1)
+
+
+def test_the_rule_raises_the_threshold_if_length_does_not_help():
+    iou = np.ones(len(HIGHS))
+    cracked = [(iou, [table([0.95], [50], [1])] * len(LOWS))]
+    free = [(iou, [table([0.62], [400], [0])] * len(LOWS))]
+    high, _, shortest, clean, f1 = choose_rule(["a"], cracked, free)
+    assert (high, clean, f1) == (0.65, 1, 1)
+    assert shortest <= 50
+
+
+def test_without_crack_free_pictures_the_best_masks_decide():
+    iou = np.array([0.5 + 0.1 * (h == 0.55) for h in HIGHS])
+    cracked = [(iou, [table([0.95], [50], [1])] * len(LOWS))]
+    assert choose_rule(["a"], cracked, [])[0] == 0.55
+
+
+def test_the_hold_out_depends_on_the_name_alone(tmp_path):
+    records = [Record("train", "s", tmp_path / f"{i}.png", tmp_path / "m.png") for i in range(400)]
+    share = np.mean([held_out(r) for r in records])
+    assert 0.18 < share < 0.32
+    elsewhere = [Record("x", "t", r.image.parent / "b" / r.image.name, r.mask) for r in records]
+    assert [held_out(r) for r in elsewhere] == [held_out(r) for r in records]
+
+
+def test_cracked_pictures_are_no_crack_free_ones(data):
+    assert crack_free(find_records(data, None)) == []
+
+
+def test_drawn_scenes_repeat():
+    first, again = next(drawn_negatives(1)), next(drawn_negatives(1))
+    assert first.shape == (448, 448, 3)
+    assert (first == again).all()
+
+
+def test_calibrating_a_model_that_is_right_but_modest(data):
+    got = calibrate(DarkModel(), find_records(data, "val"), [], drawn=2)
+    assert got.temperature < 1  # always right, so surer than 0.95
+    assert got.reliability.error < got.reliability_before.error
+    assert got.threshold_low <= got.threshold
+    assert got.line_f1 == pytest.approx(1)
+    assert got.negatives == 2

@@ -1,0 +1,200 @@
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from crackgeo_training.augment import augment
+from crackgeo_training.config import load_config
+from crackgeo_training.data import IGNORE, CrackDataset, loosen, read_manifest, read_pair
+from crackgeo_training.scenes import draw_negative
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pictures import SETS, labelled
+
+from crackgeo.errors import InputError, UsageError
+
+CONFIG = Path(__file__).parents[2] / "training" / "configs" / "compact.toml"
+
+
+@pytest.fixture(scope="module")
+def config():
+    full = load_config(CONFIG)
+    weights = {"thin": 1.0, "wide": 1.0}
+    return replace(
+        full,
+        data=replace(full.data, set_weight=weights, loose_px={"wide": 2.0}),
+        augment=replace(full.augment, crop_px=64),
+    )
+
+
+# ---- configuration
+
+
+def test_the_shipped_configuration_is_complete():
+    config = load_config(CONFIG)
+    assert config.augment.scale == (0.5, 2.0)
+    assert abs(config.train.iterations) == config.train.iterations > 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seed = 3407", "", r"\[train\] has missing keys: seed"),
+        ("seed = 3407", "seed = 3407\nsede = 1", r"\[train\] has unknown keys: sede"),
+        ("[train]", "[train", "not a readable TOML file"),
+        ("[augment]", "[augmentation]", r"\[augment\] has missing keys"),
+    ],
+)
+def test_wrong_configurations_are_named(tmp_path, old, new, message):
+    path = tmp_path / "c.toml"
+    path.write_text(CONFIG.read_text().replace(old, new))
+    with pytest.raises(UsageError, match=message):
+        load_config(path)
+
+
+def test_missing_configuration(tmp_path):
+    with pytest.raises(UsageError, match=r"none\.toml"):
+        load_config(tmp_path / "none.toml")
+
+
+# ---- manifest and pictures
+
+
+def test_manifest_columns_and_files(tmp_path):
+    with pytest.raises(InputError, match="no such manifest"):
+        read_manifest(tmp_path / "manifest.csv")
+    (tmp_path / "manifest.csv").write_text("split,set,image\ntrain,a,b\n")
+    with pytest.raises(InputError, match="column 'mask' is missing"):
+        read_manifest(tmp_path / "manifest.csv")
+
+
+def test_pictures_and_masks_must_fit(data, tmp_path):
+    record = read_manifest(data / "manifest.csv", "train")[0]
+    image, mask = read_pair(record)
+    assert image[mask > 0].max() == 20
+    assert set(np.unique(mask)) == {0, 1}
+    with pytest.raises(InputError, match=r"no\.png: missing, or not an image"):
+        read_pair(replace(record, mask=tmp_path / "no.png"))
+    cv2.imwrite(str(tmp_path / "small.png"), np.zeros((5, 5), np.uint8))
+    with pytest.raises(InputError, match="does not match the image"):
+        read_pair(replace(record, mask=tmp_path / "small.png"))
+
+
+# ---- labels
+
+
+def bar(width_px):
+    mask = np.zeros((40, 60), np.uint8)
+    mask[20 - width_px // 2 : 20 - width_px // 2 + width_px, 5:55] = 1
+    return mask
+
+
+def test_a_loose_label_keeps_its_core_and_forgets_its_rim():
+    label = loosen(bar(12), 3)
+    column = label[14:26, 30].tolist()
+    assert column == [IGNORE] * 3 + [1] * 6 + [IGNORE] * 3
+    assert not label[:14].any()  # background stays background
+
+
+def test_thin_labels_stay_whole():
+    for width_px in (1, 2, 3):
+        assert (loosen(bar(width_px), 3)[:, 10:50] == bar(width_px)[:, 10:50]).all()
+
+
+def test_no_rim_or_no_crack_changes_nothing():
+    assert loosen(bar(9), 0) is not None
+    assert (loosen(bar(9), 0) == bar(9)).all()
+    empty = np.zeros((9, 9), np.uint8)
+    assert (loosen(empty, 3) == empty).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 14), st.floats(0.5, 5))
+def test_loosening_never_invents_nor_erases(width_px, rim_px):
+    mask = bar(width_px)
+    label = loosen(mask, rim_px)
+    assert ((label > 0) == (mask > 0)).all()
+    assert (label == 1).any(axis=0)[11:49].all()  # the crack is still there all along
+
+
+# ---- augmentation
+
+
+def test_labels_stay_on_their_cracks(config):
+    plain = replace(config.augment, tone=0, gamma=0, blur=0, noise=0, jpeg=0, shadow=0, paint=0)
+    hits = total = 0
+    for seed in range(40):
+        image, mask = labelled(seed, 5)
+        rng = np.random.default_rng(seed)
+        x, y = augment(image, mask // 255, replace(plain, grey=0), rng)
+        dark = x.mean(axis=2) < 90
+        hits += (dark & (y == 1)).sum()
+        total += (dark | (y == 1)).sum()
+    assert hits / total > 0.8
+
+
+def test_augmented_crops_have_the_size_and_types_asked_for(config):
+    heavy = dict.fromkeys(
+        ("tone", "gamma", "blur", "noise", "jpeg", "shadow", "paint", "grey"), 1.0
+    )
+    image, mask = labelled(3, 4, (90, 300))
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        x, y = augment(image, loosen(mask // 255, 1), replace(config.augment, **heavy), rng)
+        assert (x.shape, x.dtype, y.shape, y.dtype) == ((64, 64, 3), np.uint8, (64, 64), np.uint8)
+        assert set(np.unique(y)) <= {0, 1, IGNORE}
+
+
+def test_drawn_scenes_are_pictures_of_all_kinds():
+    means = set()
+    for seed in range(12):
+        image = draw_negative(np.random.default_rng(seed), 96)
+        assert (image.shape, image.dtype) == ((96, 96, 3), np.uint8)
+        assert image.std() > 1
+        means.add(image.mean().round())
+    assert len(means) > 6
+
+
+# ---- samples
+
+
+def test_samples_repeat_and_differ(data, config):
+    records = read_manifest(data / "manifest.csv", "train")
+    first, second = CrackDataset(records, config), CrackDataset(records, config)
+    for index in (0, 7, 123):
+        (x, y), (again_x, again_y) = first[index], second[index]
+        assert (x == again_x).all()
+        assert (y == again_y).all()
+    assert not (first[0][0] == first[1][0]).all()
+    assert first[0][0].abs().max() <= 1
+
+
+def test_sets_are_drawn_by_their_weights(data, config, monkeypatch):
+    seen = []
+
+    def note(record):
+        seen.append(record.set)
+        return read_pair(record)
+
+    blank = np.full((64, 64, 3), 128, np.uint8)
+    monkeypatch.setattr("crackgeo_training.data.read_pair", note)
+    monkeypatch.setattr("crackgeo_training.data.draw_negative", lambda rng, size: blank)
+    weights = replace(config.data, set_weight={"thin": 3.0, "wide": 1.0}, procedural_share=0.2)
+    dataset = CrackDataset(read_manifest(data / "manifest.csv"), replace(config, data=weights))
+    for index in range(300):
+        dataset[index]
+    assert seen.count("thin") / len(seen) == pytest.approx(0.75, abs=0.09)
+    assert len(seen) / 300 == pytest.approx(0.8, abs=0.08)
+
+
+def test_no_known_set(data, config):
+    strange = replace(config, data=replace(config.data, set_weight={"moon": 1.0}))
+    with pytest.raises(InputError, match="no set of"):
+        CrackDataset(read_manifest(data / "manifest.csv"), strange)
+
+
+def test_every_set_of_the_fixture_is_in_the_manifest(data):
+    with (data / "manifest.csv").open() as lines:
+        assert {row["set"] for row in csv.DictReader(lines)} == set(SETS)

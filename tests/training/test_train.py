@@ -1,0 +1,88 @@
+"""The loop on a real but tiny run: four steps of two small crops."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from crackgeo_training.config import load_config
+from crackgeo_training.losses import crack_loss
+from crackgeo_training.train import train
+
+from crackgeo.errors import Cancelled, ModelError
+from crackgeo.models.compact import CompactNet
+from crackgeo.monitor import Monitor
+
+CONFIG = Path(__file__).parents[2] / "training" / "configs" / "compact.toml"
+
+
+@pytest.fixture(scope="module")
+def config():
+    full = load_config(CONFIG)
+    return replace(
+        full,
+        data=replace(
+            full.data,
+            set_weight={"thin": 1.0, "wide": 1.0},
+            loose_px={"wide": 1.0},
+            procedural_share=0.0,
+        ),
+        augment=replace(full.augment, crop_px=32),
+        train=replace(full.train, iterations=4, batch=2, warmup=2, checkpoint_every=2),
+    )
+
+
+def stop_at(iteration):
+    """A monitor that asks to stop as soon as an iteration is reached."""
+    done = []
+    return Monitor(
+        lambda stage, i, total: done.append(i), is_cancelled=lambda: len(done) >= iteration
+    )
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_resumed_run_gives_the_same_weights_bit_for_bit(data, config, tmp_path):
+    whole = torch.load(train(config, data, tmp_path / "whole", lambda _: None))
+    with pytest.raises(Cancelled):
+        train(config, data, tmp_path / "parts", lambda _: None, stop_at(3))
+    part = torch.load(tmp_path / "parts" / "checkpoint.pt")
+    assert part["iteration"] == 3
+    assert not same(part["net"], whole["net"])
+    resumed = torch.load(train(config, data, tmp_path / "parts", lambda _: None))
+    assert resumed["iteration"] == whole["iteration"] == 4
+    assert same(resumed["net"], whole["net"])
+    assert same(resumed["ema"], whole["ema"])
+    rows = (tmp_path / "whole" / "log.csv").read_text().splitlines()
+    assert [int(row.split(",")[0]) for row in rows] == [2, 4]
+    CompactNet().load_state_dict(whole["ema"])
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_weights(data, config, tmp_path, monkeypatch):
+    calls = []
+
+    def sick(logits, label, *rest):
+        calls.append(1)
+        loss = crack_loss(logits, label, *rest)
+        return loss * float("nan") if len(calls) == 2 else loss
+
+    monkeypatch.setattr("crackgeo_training.train.crack_loss", sick)
+    with pytest.raises(ModelError, match="loss is nan at iteration 1"):
+        train(config, data, tmp_path, lambda _: None)
+    state = torch.load(tmp_path / "checkpoint.pt")
+    assert state["iteration"] == 1
+    assert all(v.isfinite().all() for v in state["ema"].values())
+
+
+def test_loss_is_small_when_right_and_ignores_what_is_not_learned_from():
+    label = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    label[..., 3, :] = 1
+    right = torch.where(label == 1, 12.0, -12.0)
+    assert crack_loss(right, label, 1.0) < 1e-3 < 1 < crack_loss(-right, label, 1.0)
+    wrong = right.clone()
+    wrong[..., 5, :] = 12.0
+    assert crack_loss(wrong, label, 1.0) > 0.3
+    label[..., 5, :] = 255
+    assert crack_loss(wrong, label, 1.0) < 1e-3
