@@ -1,153 +1,338 @@
-"""Loading and running models, on files made here and on the embedded one."""
+"""Model files, devices, precision, and the running of batches."""
+
+import json
+import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-import crackgeo
-from crackgeo.errors import ModelError, ResourceError, UsageError
+from crackgeo.errors import InputError, ModelError, ResourceError, UsageError
+from crackgeo.models import devices, registry
 from crackgeo.models.compact import CompactNet
+from crackgeo.models.modelfile import open_model_file, save_model
 from crackgeo.models.protocol import ModelInfo, Segmenter
 from crackgeo.models.registry import load_model
-from crackgeo.models.runtime import TorchSegmenter, choose_devices, choose_precision
-from crackgeo.models.store import open_model, save_model
+from crackgeo.models.runtime import Scaling, TorchSegmenter, fitting_batch
 
-INFO = ModelInfo("test", "0" * 64)
-
-
-class Redness(nn.Module):
-    """Logit = red channel of the scaled input; counts what it is given."""
-
-    def __init__(self, most=None):
-        super().__init__()
-        self.most = most
-        self.sizes = []
-
-    def forward(self, x):
-        if self.most is not None and len(x) > self.most:
-            raise torch.OutOfMemoryError
-        self.sizes.append(len(x))
-        return x[:, :1]
-
-
-def segmenter(net, **options):
-    return TorchSegmenter(net, INFO, device="cpu", **{"batch_size": 4, **options})
-
-
-def tiles(count, side=8):
-    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
+PLAIN = Scaling(1 / 255, 0.0)
 
 
 @pytest.fixture(scope="module")
-def compact_file(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("models") / "mine.safetensors"
-    said = {"architecture": "compact", "name": "mine", "threshold": "0.4", "temperature": "2.0"}
-    save_model(path, CompactNet().state_dict(), said)
+def compact_network():
+    torch.manual_seed(3)
+    network = CompactNet()
+    for module in network.modules():  # as after training: statistics that differ from the start
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2.0)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def compact_file(compact_network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    metadata = {
+        "architecture": "compact",
+        "name": "compact",
+        "threshold": "0.6",
+        "threshold_low": "0.2",
+        "min_length_px": "17",
+        "width_error_px": "0.4",
+        "temperature": "2.0",
+        "tile_px": "64",
+        "licence": "GPL-2.0-or-later",
+    }
+    save_model(path, compact_network.state_dict(), metadata)
     return path
 
 
-@pytest.mark.parametrize(
-    ("scaling", "expected"), [("unit", lambda v: v / 255), ("symmetric", lambda v: v / 127.5 - 1)]
-)
-def test_bytes_are_scaled_and_logits_become_probabilities(scaling, expected):
-    images = tiles(3)
-    out = segmenter(Redness(), scaling=scaling, temperature=0.5).predict(images)
-    np.testing.assert_allclose(out, sigmoid(2 * expected(images[..., 0].astype(float))), atol=1e-6)
-    assert out.dtype == np.float32
+class Mean(nn.Module):
+    """The mean of the channels as logit; refuses batches above `limit`."""
+
+    def __init__(self, limit=10**9, error=torch.OutOfMemoryError):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1))
+        self.limit = limit
+        self.error = error
+        self.batches = []
+
+    def forward(self, x):
+        if len(x) > self.limit:
+            raise self.error("DefaultCPUAllocator: can't allocate memory")
+        self.batches.append(len(x))
+        return self.gain * x.mean(1, keepdim=True)
 
 
-def test_more_tiles_than_the_batch_run_in_parts():
-    net = Redness()
-    model = segmenter(net)
-    assert model.predict(tiles(10)).shape == (10, 8, 8)
-    assert net.sizes == [4, 4, 2]
-    assert model.predict(tiles(0)).shape == (0, 8, 8)
+def segmenter(network=None, scaling=PLAIN, tile_px=4, **options):
+    info = ModelInfo("mean", "0" * 64, tile_px=tile_px)
+    options = {"device": "cpu", "precision": "fp32", **options}
+    return TorchSegmenter(network or Mean(), info, scaling, **options)
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on():
-    images = tiles(10)
-    net = Redness(most=1)
-    out = segmenter(net).predict(images)
-    np.testing.assert_array_equal(out, segmenter(Redness()).predict(images))
-    assert net.sizes == [1] * 10
+def tiles(n, side=4):
+    return np.random.default_rng(n).integers(0, 256, (n, side, side, 3), np.uint8)
 
 
-def test_out_of_memory_with_one_tile_is_an_error():
-    with pytest.raises(ResourceError, match="single tile"):
-        segmenter(Redness(most=0)).predict(tiles(2))
+def test_registry_is_imported_without_torch():
+    code = "import sys, crackgeo.models.registry; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_devices_and_precisions_that_do_not_exist_are_refused():
-    with pytest.raises(UsageError, match="toaster"):
-        choose_devices("toaster")
-    with pytest.raises(ModelError, match="cuda:99"):
-        choose_devices("cuda:99")
-    with pytest.raises(UsageError, match="fp8"):
-        choose_precision("fp8", torch.device("cpu"))
-    with pytest.raises(UsageError, match="graphics card"):
-        choose_precision("fp16", torch.device("cpu"))
-    assert choose_precision("auto", torch.device("cpu")) == "fp32"
-
-
-def test_a_model_file_says_how_it_wants_to_be_used(compact_file):
-    model = load_model(compact_file, device="cpu", batch_size=1)
+def test_info_comes_from_the_file(compact_file):
+    model = load_model(compact_file, device="cpu")
     assert isinstance(model, Segmenter)
-    assert (model.info.name, model.info.threshold, model.info.threshold_low) == ("mine", 0.4, 0.25)
-    assert model.info.sha256 == open_model(compact_file).sha256
-    assert (model.device, model.precision, model.batch_size) == ("cpu", "fp32", 1)
+    info = model.info
+    assert (info.name, info.threshold, info.threshold_low) == ("compact", 0.6, 0.2)
+    assert (info.min_length_px, info.width_error_px, info.tile_px) == (17.0, 0.4, 64)
+    assert info.metadata["licence"] == "GPL-2.0-or-later"
+    digest = subprocess.run(["sha256sum", compact_file], capture_output=True, text=True).stdout
+    assert info.sha256 == digest.split()[0]
 
 
-def test_the_fused_network_gives_what_the_trained_one_gives(compact_file):
-    images = tiles(1, side=64)
-    torch.manual_seed(0)
-    net = CompactNet().eval()
-    x = torch.from_numpy(images.transpose(0, 3, 1, 2)).float() / 127.5 - 1
+def test_compact_equals_the_network_before_fusing(compact_file, compact_network):
+    image = tiles(2, 64)
+    x = torch.from_numpy(image).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.inference_mode():
-        expected = (net(x) / 2).sigmoid()[:, 0].numpy()
-    out = load_model(compact_file, device="cpu").predict(images)
-    np.testing.assert_allclose(out, expected, atol=1e-5)
+        expected = compact_network(x)[:, 0].numpy()
+    model = load_model(compact_file, device="cpu", precision="fp32")
+    np.testing.assert_allclose(model.logits(image), expected, atol=1e-4)
+    # the file's temperature is 2
+    np.testing.assert_allclose(model.predict(image), 1 / (1 + np.exp(-expected / 2)), atol=1e-4)
 
 
-def test_the_embedded_model_finds_a_drawn_crack_and_no_plain_ground():
-    rng = np.random.default_rng(5)
-    ground = np.clip(rng.normal(140, 7, (2, 448, 448, 1)), 0, 255).repeat(3, 3)
-    for x in range(60, 400):
-        y = int(220 + 30 * np.sin(x / 40) + rng.normal(0, 0.7))
-        ground[1, y : y + 5, x] = rng.normal(40, 5)
-    plain, crack = crackgeo.load_model("compact", device="cpu").predict(ground.astype(np.uint8))
-    assert plain.max() < 0.5
-    on_line = [crack[int(220 + 30 * np.sin(x / 40)) + 2, x] for x in range(80, 380)]
-    assert np.mean(np.array(on_line) > 0.5) > 0.9
+def test_half_precision_storage_is_computed_in_fp32(compact_network, tmp_path):
+    path = tmp_path / "half.safetensors"
+    halves = {
+        k: v.half() if v.is_floating_point() else v for k, v in compact_network.state_dict().items()
+    }
+    save_model(path, halves, {"architecture": "compact", "name": "half", "tile_px": "64"})
+    result = load_model(path, device="cpu", precision="fp32").predict(tiles(2, 64))
+    assert result.dtype == np.float32
+    assert np.isfinite(result).all()
 
 
-@pytest.mark.parametrize("damage", ["missing", "text", "truncated", "foreign", "unknown", "misfit"])
-def test_a_model_that_is_none_is_one_clear_error(compact_file, tmp_path, damage):
-    path = tmp_path / "bad.safetensors"
-    if damage == "text":
-        path.write_text("hello")
-    elif damage == "truncated":
-        path.write_bytes(compact_file.read_bytes()[:-1000])
-    elif damage == "foreign":
-        from safetensors.torch import save_file
+def test_normalisation_and_temperature_by_hand():
+    model = segmenter(scaling=Scaling(1 / 127.5, -1.0, temperature=4.0))
+    image = np.full((1, 4, 4, 3), 255, np.uint8)
+    np.testing.assert_allclose(model.logits(image), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(model.predict(image), 1 / (1 + np.exp(-0.25)), rtol=1e-6)
 
-        save_file({"w": torch.zeros(1)}, path)
-    elif damage == "unknown":
-        save_model(path, {"w": torch.zeros(1)}, {"architecture": "nonesuch", "name": "x"})
-    elif damage == "misfit":
-        save_model(path, {"w": torch.zeros(1)}, {"architecture": "compact", "name": "x"})
-    with pytest.raises(ModelError, match="bad.safetensors"):
+
+@pytest.mark.parametrize("n", [0, 1, 5, 7])
+def test_every_batch_size_gives_the_same(n):
+    expected = tiles(n).mean(-1) / 255
+    for batch in (1, 2, 3, 8):
+        result = segmenter(batch_size=batch).logits(tiles(n))
+        np.testing.assert_allclose(result, expected, rtol=1e-5)
+        assert result.shape == (n, 4, 4)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
+def test_out_of_memory_halves_the_batch_and_goes_on(error):
+    network = Mean(limit=3, error=error)
+    model = segmenter(network, batch_size=16)
+    np.testing.assert_allclose(model.logits(tiles(9)), tiles(9).mean(-1) / 255, rtol=1e-5)
+    # 9 and 4 fail, 2 fits and stays
+    assert network.batches == [2, 2, 2, 2, 1]
+    assert model.batch_size == 2
+
+
+def test_out_of_memory_with_one_tile_is_told():
+    with pytest.raises(ResourceError, match="one tile at a time") as caught:
+        segmenter(Mean(limit=0), batch_size=2).predict(tiles(2))
+    assert caught.value.exit_code == 4
+
+
+def test_other_errors_are_not_taken_for_lack_of_memory():
+    class Broken(Mean):
+        def forward(self, x):
+            raise RuntimeError("shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="multiplied"):
+        segmenter(Broken()).predict(tiles(1))
+
+
+def test_several_devices_split_the_tiles(monkeypatch):
+    two = (torch.device("cpu"), torch.device("cpu"))
+    monkeypatch.setattr("crackgeo.models.runtime.resolve_devices", lambda name: two)
+    model = segmenter(batch_size=2)
+    assert model.batch_size == 4
+    assert model._replicas[0] is not model._replicas[1]
+    np.testing.assert_allclose(model.logits(tiles(7)), tiles(7).mean(-1) / 255, rtol=1e-5)
+    assert [sum(r.batches) for r in model._replicas] == [4, 3]
+
+
+def test_bf16_is_close_to_fp32(compact_file):
+    image = tiles(2, 64)
+    reference = load_model(compact_file, "cpu", "fp32").predict(image)
+    lower = load_model(compact_file, "cpu", "bf16")
+    assert (lower.precision, lower.device) == ("bf16", "cpu")
+    assert np.abs(lower.predict(image) - reference).mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((1, 4, 4, 3), np.float32),
+        np.zeros((4, 4, 3), np.uint8),
+        np.zeros((1, 5, 4, 3), np.uint8),
+        np.zeros((1, 4, 4, 4), np.uint8),
+    ],
+)
+def test_wrong_tiles_are_refused(images):
+    with pytest.raises(InputError, match=r"not uint8"):
+        segmenter().predict(images)
+
+
+@pytest.mark.parametrize(
+    ("free", "each", "batch"),
+    [(10_000, 1000, 4), (10_000, 10_000, 1), (1, 10, 1), (10**9, 1, 64), (27_000, 1000, 16)],
+)
+def test_a_batch_that_fits_the_card(free, each, batch):
+    assert fitting_batch(free, each) == batch
+
+
+def test_devices():
+    assert devices.resolve_devices("cpu") == (torch.device("cpu"),)
+    for name in ("gpu", "cuda:x", "cuda:-1", ""):
+        with pytest.raises(UsageError, match="unknown"):
+            devices.resolve_devices(name)
+
+
+def test_devices_that_are_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    both = (torch.device("cuda", 0), torch.device("cuda", 1))
+    assert devices.resolve_devices("auto") == both
+    assert devices.resolve_devices("cuda") == both
+    assert devices.resolve_devices("cuda:1") == both[1:]
+    with pytest.raises(UsageError, match="there are 2"):
+        devices.resolve_devices("cuda:2")
+
+
+def test_no_card(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert devices.resolve_devices("auto") == (torch.device("cpu"),)
+    for name in ("cuda", "cuda:0", "mps"):
+        with pytest.raises(UsageError, match=name):
+            devices.resolve_devices(name)
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"),
+    [((9, 0), torch.bfloat16), ((7, 5), torch.float16), ((6, 1), torch.float32)],
+)
+def test_precision_of_cards(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert devices.resolve_precision("auto", torch.device("cuda", 0)) == dtype
+
+
+@pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_precision_of_processors(monkeypatch, native, dtype):
+    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: native)
+    assert devices.resolve_precision("auto", torch.device("cpu")) == dtype
+
+
+def test_precision_that_is_not_there():
+    for name in ("fp16", "int8"):
+        with pytest.raises(UsageError, match=name):
+            devices.resolve_precision(name, torch.device("cpu"))
+
+
+def test_unknown_names_and_missing_files(tmp_path):
+    with pytest.raises(ModelError, match="unknown model") as caught:
+        load_model("cracksam-vit-x")
+    assert caught.value.exit_code == 5
+    assert "models list" in caught.value.remedy
+    for path in (tmp_path / "no.safetensors", "no.safetensors", "./no"):
+        with pytest.raises(ModelError, match="no such model file"):
+            load_model(path)
+
+
+def test_the_name_compact_is_the_embedded_file(monkeypatch, compact_file):
+    monkeypatch.setattr(registry, "EMBEDDED", compact_file)
+    assert load_model("compact", device="cpu").info.threshold == 0.6
+
+
+def test_bad_options_come_before_reading(compact_file):
+    for options in ({"batch_size": 0}, {"precision": "fp8"}, {"device": "tpu"}):
+        with pytest.raises(UsageError):
+            load_model(compact_file, **{"device": "cpu", **options})
+
+
+@pytest.mark.parametrize("size", [0, 4, 60, 5000, -1])
+def test_truncated_files(compact_file, tmp_path, size):
+    whole = compact_file.read_bytes()
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(whole[: len(whole) + size if size < 0 else size])
+    with pytest.raises(ModelError, match=r"truncated or damaged|not a safetensors") as caught:
+        load_model(path, device="cpu")
+    assert caught.value.remedy
+
+
+def test_a_file_of_another_kind(tmp_path):
+    path = tmp_path / "picture.safetensors"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(2000))
+    with pytest.raises(ModelError, match="not a safetensors file"):
         load_model(path, device="cpu")
 
 
-def test_saving_refuses_to_replace_unless_asked(compact_file, tmp_path):
+def raw_safetensors(path, metadata):
+    header = json.dumps({"__metadata__": metadata}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    return path
+
+
+GOOD = {"format": "crackgeo-model", "format_version": "1", "architecture": "compact", "name": "x"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "pt"}, "not a crackgeo model"),
+        ({"format_version": "2"}, "model format '2'"),
+        ({"architecture": "unet"}, "unknown architecture 'unet'"),
+        ({"threshold": "high"}, "threshold is 'high'"),
+        ({"temperature": "0"}, "temperature 0.0 is not positive"),
+        ({"temperature": "warm"}, "temperature is 'warm'"),
+        ({"normalisation": "imagenet"}, "unknown normalisation"),
+        ({}, "do not make a compact network"),
+    ],
+)
+def test_wrong_metadata_and_tensors(tmp_path, change, message):
+    path = raw_safetensors(tmp_path / "m.safetensors", GOOD | change)
+    with pytest.raises(ModelError, match=message):
+        load_model(path, device="cpu")
+
+
+def test_a_tensor_of_another_shape(compact_network, tmp_path):
+    tensors = dict(compact_network.state_dict())
+    tensors["final.head.weight"] = torch.zeros(2, 16, 1, 1)
     path = tmp_path / "m.safetensors"
-    path.write_text("precious")
-    with pytest.raises(UsageError):
-        save_model(path, {"w": torch.zeros(1)}, {})
-    assert path.read_text() == "precious"
+    save_model(path, tensors, {"architecture": "compact", "name": "m"})
+    with pytest.raises(ModelError, match=r"final\.head\.weight"):
+        load_model(path, device="cpu")
+
+
+def test_saving_refuses_what_would_not_load(tmp_path):
+    path = tmp_path / "m.safetensors"
+    for metadata in ({}, {"architecture": "unet", "name": "m"}, {"architecture": "compact"}):
+        with pytest.raises(ModelError, match="architecture and a name"):
+            save_model(path, {}, metadata)
+    assert not path.exists()
+
+
+def test_saving_keeps_an_existing_file(compact_file, tmp_path):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(b"mine")
+    with pytest.raises(UsageError, match="exists"):
+        save_model(path, {"a": torch.zeros(1)}, GOOD)
+    assert path.read_bytes() == b"mine"
+    save_model(path, {"a": torch.zeros(1)}, GOOD, overwrite=True)
+    assert open_model_file(path).architecture == "compact"
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]

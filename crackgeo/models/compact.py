@@ -7,6 +7,7 @@ at half of it. 448 x 448 pixels cost about 9.5 GFLOP.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -202,3 +203,10 @@ def build(file: ModelFile) -> CompactNet:
     except RuntimeError as error:
         raise ModelError(f"{file.path}: weights do not fit `compact`: {error}") from error
     return net.fuse()
+
+
+def load_compact(tensors: Mapping[str, Tensor]) -> CompactNet:
+    """The network with stored weights (any float type, computed in fp32), fused for inference."""
+    network = CompactNet()
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    return network.fuse()

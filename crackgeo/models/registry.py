@@ -1,23 +1,20 @@
-"""Models by name or file; which code runs which architecture."""
+"""Models by name or file. Importing this module loads no torch."""
 
 from __future__ import annotations
 
 import os
-from importlib import import_module, resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ModelError
+from ..errors import ModelError, UsageError
 from .protocol import Segmenter
-from .store import open_model
 
 if TYPE_CHECKING:
     from torch import nn
 
-EMBEDDED = {"compact": "weights/compact.safetensors"}
+    from .modelfile import ModelFile
 
-# architecture -> module with `build(file: ModelFile) -> nn.Module` and `SCALING`
-ARCHITECTURES = {"compact": "compact", "cracksam": "cracksam"}
+EMBEDDED = Path(__file__).parent / "weights" / "compact.safetensors"
 
 
 def load_model(
@@ -26,63 +23,58 @@ def load_model(
     precision: str = "auto",
     batch_size: int | None = None,
 ) -> Segmenter:
-    """Load a model, ready to run.
+    """Load a crack model, ready to predict.
 
     Parameters
     ----------
-    name_or_path : "compact", or the path of a model file
-    device : "auto", "cpu", "cuda" (all cards), "cuda:N" or "mps"
-    precision : "auto", "fp32", "bf16" or "fp16"
-    batch_size : tiles at once; None chooses by the device
-
-    Returns
-    -------
-    Segmenter
-        Its `predict` takes uint8 `[N, 448, 448, 3]` RGB and gives float32 `[N, 448, 448]`.
+    name_or_path : `compact`, the name of a model in the cache (`crackgeo models list`), or a file
+    device : `auto`, `cpu`, `cuda` (every card), `cuda:N` or `mps`
+    precision : `auto`, `fp32`, `bf16` or `fp16`
+    batch_size : tiles run at once on each device; None chooses
 
     Raises
     ------
     ModelError
-        No such model, a damaged file, weights that do not fit, or no such device.
+        No such model, or its file is broken.
     UsageError
-        Device or precision are no such words.
+        No such device, or a precision it does not have.
     """
-    from .runtime import TorchSegmenter
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"--batch-size must be 1 or more, not {batch_size}")
+    path = find_model(name_or_path)
+    # cheap mistakes are reported before a gigabyte is read
+    from .devices import resolve_devices, resolve_precision
+    from .modelfile import open_model_file
+    from .runtime import Scaling, TorchSegmenter
 
-    file = open_model(model_path(name_or_path))
-    if file.architecture not in ARCHITECTURES:
-        raise ModelError(
-            f"{file.path}: unknown architecture {file.architecture!r}",
-            "a newer crackgeo may know it",
-        )
-    module = import_module(f".{ARCHITECTURES[file.architecture]}", __package__)
-    net: nn.Module = module.build(file)
-    return TorchSegmenter(
-        net,
-        file.info(),
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        scaling=module.SCALING,
-        temperature=file.number("temperature", 1.0),
-    )
+    resolve_precision(precision, resolve_devices(device)[0])
+    file = open_model_file(path)
+    factor, offset = file.normalisation
+    scaling = Scaling(factor, offset, file.temperature)
+    return TorchSegmenter(build_network(file), file.info, scaling, device, precision, batch_size)
 
 
-def model_path(name_or_path: str | os.PathLike[str]) -> Path:
-    """The file of a model.
-
-    Raises
-    ------
-    ModelError
-        Neither the name of a model nor a file.
-    """
-    if isinstance(name_or_path, str) and name_or_path in EMBEDDED:
-        return Path(str(resources.files(__package__) / EMBEDDED[name_or_path]))
+def find_model(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a model: the embedded one, or the path given."""
+    if str(name_or_path) == "compact":
+        return EMBEDDED
     path = Path(name_or_path)
-    if not path.exists():
+    if path.is_file():
+        return path
+    if path.suffix or os.sep in str(name_or_path):
+        raise ModelError(f"{path}: no such model file", "check the path")
+    raise ModelError(f"{name_or_path}: unknown model", "see: crackgeo models list")
+
+
+def build_network(file: ModelFile) -> nn.Module:
+    """The network of a model file with its weights, in its form for inference."""
+    from .compact import load_compact
+
+    try:
+        return load_compact(file.tensors())
+    except RuntimeError as error:  # torch says which tensors are missing, left over or misshapen
+        detail = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"{name_or_path}: neither a model's name nor a file",
-            f"use {', '.join(EMBEDDED)} or the path of a .safetensors file; "
-            "`crackgeo models list` shows the models",
-        )
-    return path
+            f"{file.path}: its tensors do not make a {file.architecture} network: {detail}",
+            "the file is damaged or from another version: get or import it again",
+        ) from error

@@ -1,123 +1,84 @@
-"""Running a network on tiles: device, arithmetic, batches, memory. One class for all models."""
+"""Runs a network on tiles: normalisation, precision, batches, several cards.
+
+A network maps float `[N, 3, 448, 448]` to crack logits `[N, 1, 448, 448]`. One that must keep
+parts of itself in fp32 offers `set_precision(dtype)`; any other is cast as a whole.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..errors import ModelError, ResourceError, UsageError
+from ..errors import InputError, ResourceError
+from .devices import NAMES, resolve_devices, resolve_precision
 from .protocol import ModelInfo
 
-CPU_BATCH = 4  # larger batches gain nothing on a CPU and delay a wish to stop
-CARD_BATCH = 32
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+CPU_BATCH = 4  # two tiles keep the cores busy; more only costs memory
+CARD_BATCH_MAX = 64
+CARD_MEMORY_SHARE = 0.6  # of the free memory; the rest is for fragmentation and other programs
+
+
+@runtime_checkable
+class OwnPrecision(Protocol):
+    """A network that knows which of its parts bear low precision."""
+
+    def set_precision(self, dtype: torch.dtype) -> None:
+        """Compute in `dtype` where that is safe."""
+        ...
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """How bytes become the network's input: (value - mean) / std."""
-
-    mean: float
-    std: float
-
-
-SCALINGS = {
-    "unit": Scaling(0.0, 255.0),  # [0, 1], as the published CrackSAM takes it
-    "symmetric": Scaling(127.5, 127.5),  # [-1, 1]
-}
-
-
-def choose_devices(device: str) -> list[torch.device]:
-    """The devices that a name stands for: all cards for `cuda` and, where there are some, `auto`.
-
-    Raises
-    ------
-    UsageError
-        No such kind of device.
-    ModelError
-        The device is not there.
-    """
-    cards = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
-    if device == "auto":
-        mps = [torch.device("mps")] if torch.backends.mps.is_available() else []
-        return cards or mps or [torch.device("cpu")]
-    if device == "cuda":
-        return cards or _absent(device)
-    if device == "mps":
-        return [torch.device("mps")] if torch.backends.mps.is_available() else _absent(device)
-    if device == "cpu":
-        return [torch.device("cpu")]
-    kind, _, number = device.partition(":")
-    if kind != "cuda" or not number.isdigit():
-        raise UsageError(f"--device {device}: not auto, cpu, cuda, cuda:N or mps")
-    return [cards[int(number)]] if int(number) < len(cards) else _absent(device)
-
-
-def _absent(device: str) -> list[torch.device]:
-    raise ModelError(
-        f"--device {device}: there is no such device here",
-        "use --device auto, and see `crackgeo doctor` for what torch finds",
-    )
-
-
-def choose_precision(precision: str, device: torch.device) -> str:
-    """The arithmetic that a name stands for: on `auto` the fastest that keeps the masks.
-
-    Half precision pays on graphics cards; on a CPU fp32 is the reference and stays.
-    """
-    if precision == "auto":
-        if device.type == "cuda":
-            return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-        return "fp32"
-    if precision not in DTYPES:
-        raise UsageError(f"--precision {precision}: not auto, fp32, bf16 or fp16")
-    if precision == "fp16" and device.type == "cpu":
-        raise UsageError("--precision fp16 needs a graphics card", "use fp32 or bf16 on a CPU")
-    return precision
-
-
-class TorchSegmenter:
-    """A network that gives crack logits, made to take bytes and give probabilities.
+    """From pixels to what the network takes, and from its logits to probabilities.
 
     Parameters
     ----------
-    net : maps float `[N, 3, S, S]` to crack logits `[N, 1, S, S]`
-    info : what the model file says
-    device, precision, batch_size : as `load_model` takes them
-    scaling : key of `SCALINGS`
-    temperature : logits are divided by it, so that probabilities are calibrated
+    factor, offset : input = RGB * factor + offset, RGB from 0 to 255
+    temperature : probability = sigmoid(logit / temperature)
+    """
+
+    factor: float
+    offset: float
+    temperature: float = 1.0
+
+
+class TorchSegmenter:
+    """A network as a `Segmenter`.
+
+    Parameters
+    ----------
+    network : see the module; it is taken over, in eval mode
+    info : what the model is
+    scaling : its normalisation and temperature
+    device, precision : as on the command line
+    batch_size : tiles run at once on each device; None chooses
     """
 
     def __init__(
         self,
-        net: nn.Module,
+        network: nn.Module,
         info: ModelInfo,
+        scaling: Scaling,
         device: str = "auto",
         precision: str = "auto",
         batch_size: int | None = None,
-        scaling: str = "unit",
-        temperature: float = 1.0,
     ) -> None:
+        self.devices = resolve_devices(device)
+        self.dtype = resolve_precision(precision, self.devices[0])
         self._info = info
-        self._devices = choose_devices(device)
-        self._precision = choose_precision(precision, self._devices[0])
-        self._scaling = SCALINGS[scaling]
-        self._temperature = temperature
-        first, *others = self._devices
-        net = net.eval().requires_grad_(False)
-        self._nets = [net.to(first), *(deepcopy(net).to(other) for other in others)]
-        for copy in self._nets:
-            copy.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        default = CPU_BATCH if first.type == "cpu" else CARD_BATCH * len(self._devices)
-        self._batch_size = batch_size or default
-        self._limit = self._batch_size  # lowered when the device runs out of memory
+        self._scaling = scaling
+        prepared = _prepare(network, self.dtype)
+        self._replicas = [_place(prepared, d, len(self.devices) > 1) for d in self.devices]
+        self._chunk = batch_size or self._choose_chunk()
 
     @property
     def info(self) -> ModelInfo:
@@ -126,82 +87,177 @@ class TorchSegmenter:
 
     @property
     def batch_size(self) -> int:
-        """Tiles at once."""
-        return self._batch_size
+        """Tiles to hand over at once: a batch for each device."""
+        return self._chunk * len(self.devices)
 
     @property
     def device(self) -> str:
-        """Where it runs."""
-        return ", ".join(str(device) for device in self._devices)
+        """Where it runs, such as `cpu` or `cuda:0 cuda:1`."""
+        return " ".join(str(device) for device in self.devices)
 
     @property
     def precision(self) -> str:
-        """Its arithmetic: fp32, bf16 or fp16."""
-        return self._precision
+        """`fp32`, `bf16` or `fp16`."""
+        return NAMES[self.dtype]
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Crack probabilities of RGB tiles.
 
         Parameters
         ----------
-        images : uint8 `[N, S, S, 3]`, any N
+        images : uint8 `[N, 448, 448, 3]`, RGB
 
         Returns
         -------
-        float32 `[N, S, S]` in [0, 1]
+        float32 `[N, 448, 448]` in [0, 1]
 
         Raises
         ------
+        InputError
+            The array is not such tiles.
         ResourceError
-            Not even one tile fits into the device's memory.
+            Not even a single tile fits into memory.
         """
-        shares = np.array_split(images, len(self._nets))
-        if len(shares) == 1:
-            return self._predict_on(0, images)
-        with ThreadPoolExecutor(len(shares)) as threads:
-            parts = threads.map(self._predict_on, range(len(shares)), shares)
-            return np.concatenate(list(parts))
+        return self._run(images, probabilities=True)
 
-    def _predict_on(self, number: int, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run one device's share; halve the batch as long as memory runs out."""
-        parts: list[NDArray[np.float32]] = []
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Crack logits of RGB tiles before the temperature, float32 `[N, 448, 448]`."""
+        return self._run(images, probabilities=False)
+
+    def _run(self, images: NDArray[np.uint8], probabilities: bool) -> NDArray[np.float32]:
+        self._check(images)
+        out = np.empty(images.shape[:3], np.float32)
+        bounds = np.linspace(0, len(images), len(self.devices) + 1).round().astype(int)
+        jobs = [
+            (replica, images[start:stop], out[start:stop], probabilities)
+            for replica, start, stop in zip(self._replicas, bounds, bounds[1:], strict=False)
+        ]
+        if len(jobs) == 1:
+            self._run_on(*jobs[0])
+        else:
+            with ThreadPoolExecutor(len(jobs)) as pool:
+                list(pool.map(lambda job: self._run_on(*job), jobs))
+        return out
+
+    def _check(self, images: NDArray[np.uint8]) -> None:
+        side = self.info.tile_px
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3):
+            raise InputError(
+                f"tiles are {images.dtype} {list(images.shape)}, not uint8 [N, {side}, {side}, 3]",
+                "cut or scale the images to that size, as RGB",
+            )
+
+    def _run_on(
+        self,
+        replica: nn.Module,
+        images: NDArray[np.uint8],
+        out: NDArray[np.float32],
+        probabilities: bool,
+    ) -> None:
+        """Run all images on one device; results are fetched one batch late, so it never waits."""
+        waiting: list[tuple[slice, Tensor]] = []
+        for part, result in self._batches(replica, images, probabilities):
+            waiting.append((part, result))
+            if len(waiting) > 1:
+                _fetch(out, *waiting.pop(0))
+        for part, result in waiting:
+            _fetch(out, part, result)
+
+    def _batches(
+        self, replica: nn.Module, images: NDArray[np.uint8], probabilities: bool
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Results batch by batch; a batch that does not fit into memory is run in halves."""
         start = 0
         while start < len(images):
-            batch = images[start : start + self._limit]
-            try:
-                parts.append(self._forward(number, batch))
-            except torch.OutOfMemoryError:
-                self._halve(len(batch))
+            part = slice(start, min(start + self._chunk, len(images)))
+            result = self._try_forward(replica, images[part], probabilities)
+            if result is None:
+                self._halve(part.stop - part.start)
                 continue
-            start += len(batch)
-        return _joined(parts, images.shape[1:3])
+            yield part, result
+            start = part.stop
 
-    def _halve(self, size: int) -> None:
-        if size <= 1:
-            raise ResourceError(
-                f"{self.device}: out of memory with a single tile",
-                "close other programs that use the card, or use --device cpu",
-            )
-        self._limit = size // 2
+    def _try_forward(
+        self, replica: nn.Module, images: NDArray[np.uint8], probabilities: bool
+    ) -> Tensor | None:
+        """The result on the device, or None if memory did not suffice."""
+        try:
+            return self._forward(replica, images, probabilities)
+        except (torch.OutOfMemoryError, MemoryError):
+            pass
+        except RuntimeError as error:
+            # the CPU and MPS allocators have no error class of their own
+            if not any(t in str(error) for t in ("allocate memory", "out of memory")):
+                raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        return None
 
-    @torch.inference_mode()
-    def _forward(self, number: int, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        device = self._devices[number]
-        bytes_ = torch.from_numpy(np.ascontiguousarray(images))
-        if device.type == "cuda":
-            bytes_ = bytes_.pin_memory()
-        x = bytes_.to(device, non_blocking=True).permute(0, 3, 1, 2)
-        x = (x.float() - self._scaling.mean) / self._scaling.std
-        with torch.autocast(
-            device.type, DTYPES[self._precision], enabled=self._precision != "fp32"
-        ):
-            logits: Tensor = self._nets[number](x.contiguous(memory_format=torch.channels_last))
-        probability = (logits.float() / self._temperature).sigmoid()[:, 0]
-        result: NDArray[np.float32] = probability.cpu().numpy()
-        return result
+    def _halve(self, tried: int) -> None:
+        if tried == 1:
+            raise ResourceError(
+                f"out of memory on {self.device}, even with one tile at a time",
+                "close other programs, or use --device cpu",
+            )
+        self._chunk = min(self._chunk, tried // 2)
+
+    def _forward(
+        self, replica: nn.Module, images: NDArray[np.uint8], probabilities: bool
+    ) -> Tensor:
+        first = next(replica.parameters())
+        with torch.inference_mode(), _exact(self.dtype):
+            pixels = _to_device(images, first.device).permute(0, 3, 1, 2)
+            # bytes travel, and become numbers on the device; NHWC is channels-last already
+            x = pixels.to(first.dtype).mul_(self._scaling.factor).add_(self._scaling.offset)
+            logits: Tensor = replica(x)[:, 0].float()
+            return (logits / self._scaling.temperature).sigmoid_() if probabilities else logits
+
+    def _choose_chunk(self) -> int:
+        device = self.devices[0]
+        if device.type != "cuda":
+            return CPU_BATCH
+        return fitting_batch(torch.cuda.mem_get_info(device)[0], self._card_bytes_per_tile())
+
+    def _card_bytes_per_tile(self) -> int:
+        """Memory one tile takes on the first card beside the weights, by trying."""
+        device, side = self.devices[0], self.info.tile_px
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        self._forward(self._replicas[0], np.zeros((1, side, side, 3), np.uint8), True)
+        torch.cuda.synchronize(device)
+        return max(torch.cuda.max_memory_allocated(device) - before, 1)
 
 
-def _joined(parts: Sequence[NDArray[np.float32]], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return np.concatenate(parts) if parts else np.empty((0, *shape), np.float32)
+def fitting_batch(free_bytes: int, bytes_per_tile: int) -> int:
+    """The largest power of two of tiles that leaves a card some memory, at most 64."""
+    fitting = int(free_bytes * CARD_MEMORY_SHARE) // bytes_per_tile
+    return int(min(1 << max(fitting.bit_length() - 1, 0), CARD_BATCH_MAX))
+
+
+def _prepare(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    network.eval().requires_grad_(False)
+    if isinstance(network, OwnPrecision):
+        network.set_precision(dtype)
+    else:
+        network.to(dtype)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _place(network: nn.Module, device: torch.device, shared: bool) -> nn.Module:
+    return (copy.deepcopy(network) if shared else network).to(device)
+
+
+def _to_device(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    pixels = torch.from_numpy(np.ascontiguousarray(images))
+    if device.type == "cuda":  # only from pinned memory does a copy run beside the computation
+        return pixels.pin_memory().to(device, non_blocking=True)
+    return pixels.to(device)
+
+
+def _fetch(out: NDArray[np.float32], part: slice, result: Tensor) -> None:
+    out[part] = result.cpu().numpy()
+
+
+def _exact(dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Without TF32 in fp32, which is the reference; convolutions would use it by default."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=dtype != torch.float32)
