@@ -153,7 +153,8 @@ def output_errors(target: Path, *also: type[Exception]) -> Iterator[None]:
 
 
 def _resource_error(target: Path, error: Exception) -> ResourceError:
-    code = getattr(error, "errno", None)
+    # GDAL's errors carry an `errno` too, which is a number of GDAL's own
+    code = error.errno if isinstance(error, OSError) else None
     if code is None:
         return ResourceError(
             f"{target}: could not be written ({error}); {_free_space(target)}",

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
@@ -171,7 +172,9 @@ class ProbabilityWriter:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """GDAL's settings, and what goes wrong as an error that names the target."""
-        with output_errors(self._output.target, RasterioError), gdal_environment():
+        # CPLE_BaseError comes out of rasterio.shutil unwrapped; InputError out of reading back
+        failures = (RasterioError, CPLE_BaseError, InputError)
+        with output_errors(self._output.target, *failures), gdal_environment():
             yield
 
     def _create(self) -> DatasetWriter:
