@@ -1,0 +1,164 @@
+"""From a probability raster to measured cracks: composes the stages, holds none of the maths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from affine import Affine
+
+from .attributes import (
+    crack_lines,
+    crack_table,
+    line_geometries,
+    node_table,
+    station_table,
+)
+from .blocks import ArraySource, ProbabilitySource
+from .errors import UsageError
+from .grid import Grid
+from .ground import segment_vectors_m
+from .measure import Bools, Branches, Floats, Nodes, measure_branches, place_branches
+from .monitor import SILENT, Monitor
+from .network import (
+    chosen_branches,
+    find_links,
+    join_cracks,
+    network_of,
+    with_links,
+)
+from .pixelgraph import components, prune
+from .polygons import polygon_table
+from .skeleton import Skeleton, high_code, skeletonize
+from .specs import VectorSpec
+from .vectors import Vectors
+
+__all__ = ["ArraySource", "ProbabilitySource", "vectorize", "warm_up"]
+
+
+def vectorize(
+    source: ProbabilitySource,
+    grid: Grid,
+    spec: VectorSpec = VectorSpec(),  # noqa: B008 - frozen
+    *,
+    width_error_px: float = 1.0,
+    monitor: Monitor = SILENT,
+    stations_m: float | None = None,
+    workers: int = 2,
+) -> Vectors:
+    """Make measured crack lines, outlines and nodes of a probability raster.
+
+    Parameters
+    ----------
+    source : probabilities, read by windows from several threads
+    grid : size and place of the raster
+    spec : thresholds and rules; `block_px` changes memory, never the result
+    width_error_px : standard error of a width that comes from the model itself (pixels)
+    monitor : progress and cancelling
+    stations_m : spacing of `width_stations` along each crack, metres on the ground
+    workers : threads
+
+    Returns
+    -------
+    Vectors : docs/layers.md names the columns. Without a CRS all lengths, widths and areas are
+        in the units of the raster's transform.
+
+    Raises
+    ------
+    UsageError : numbers that make no sense
+    Cancelled : the monitor asked to stop
+    """
+    _check(source, grid, width_error_px, stations_m, workers)
+    skeleton = skeletonize(source, spec, workers=workers, monitor=monitor)
+    skeleton = _reaching(skeleton, high_code(spec))
+    branches, nodes = _network(source, skeleton, grid, spec, workers, monitor)
+    cracks = join_cracks(branches, nodes, spec)
+    network = network_of(branches, len(nodes.x)) + 1
+    lines = crack_lines(branches, cracks, grid)
+    geometry = line_geometries(branches, cracks, grid, spec)
+    crack_network = network[cracks.branch[cracks.offsets[:-1]]]
+    table = crack_table(lines, crack_network, geometry, grid, width_error_px)
+    return Vectors(
+        cracks=table,
+        crack_polygons=polygon_table(skeleton, branches, network, table, grid),
+        crack_nodes=node_table(branches, nodes, network, grid),
+        width_stations=None if stations_m is None else station_table(lines, stations_m, grid),
+    )
+
+
+def _check(
+    source: ProbabilitySource,
+    grid: Grid,
+    width_error_px: float,
+    stations_m: float | None,
+    workers: int,
+) -> None:
+    if source.shape != grid.shape:
+        raise UsageError(f"the probabilities are {source.shape} pixels, the grid is {grid.shape}")
+    if stations_m is not None and not stations_m > 0:
+        raise UsageError(f"--stations must be a positive length, not {stations_m}")
+    if not width_error_px >= 0:
+        raise UsageError(f"the width error must not be negative, but is {width_error_px}")
+    if workers < 1:
+        raise UsageError(f"at least one worker is needed, not {workers}")
+
+
+def _reaching(skeleton: Skeleton, high: int) -> Skeleton:
+    """Only the components that reach the high threshold somewhere (hysteresis)."""
+    component = components(skeleton.keys, skeleton.shape[1])
+    peak = np.zeros(len(component), np.uint8)
+    np.maximum.at(peak, component, skeleton.peak)
+    keep = peak[component] >= high
+    return replace(
+        skeleton,
+        keys=skeleton.keys[keep],
+        radius_px=skeleton.radius_px[keep],
+        peak=skeleton.peak[keep],
+    )
+
+
+def _network(
+    source: ProbabilitySource,
+    skeleton: Skeleton,
+    grid: Grid,
+    spec: VectorSpec,
+    workers: int,
+    monitor: Monitor,
+) -> tuple[Branches, Nodes]:
+    """Measured branches of the networks long enough to count, links included."""
+    width = skeleton.shape[1]
+    kept, graph = prune(skeleton.keys, skeleton.radius_px, width, spec.spur_radii, spec.spur_px)
+    placed = place_branches(graph, skeleton.radius_px[kept], width)
+    branches, nodes = measure_branches(source, *placed, spec, workers=workers, monitor=monitor)
+    links = find_links(branches, nodes, graph.keys, width, spec)
+    branches, nodes = with_links(branches, nodes, links, source)
+    return chosen_branches(branches, nodes, _long_enough(branches, nodes, grid, spec))
+
+
+def _long_enough(branches: Branches, nodes: Nodes, grid: Grid, spec: VectorSpec) -> Bools:
+    network = network_of(branches, len(nodes.x))
+    length_px = np.bincount(network, branches.lengths_px)
+    length_m = np.bincount(network, _lengths_m(branches, grid))
+    keep = (length_px > 0) & (length_px >= spec.min_length_px) & (length_m >= spec.min_length_m)
+    return np.asarray(keep[network])
+
+
+def _lengths_m(branches: Branches, grid: Grid) -> Floats:
+    steps = np.hypot(*segment_vectors_m(grid, branches.x, branches.y).T)
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    first, last = branches.ends.T
+    return np.asarray(along[last] - along[first])
+
+
+def warm_up() -> None:
+    """Compile every kernel, or load it from the cache, on a tiny raster.
+
+    The first `vectorize` on a machine has to compile; call this in a thread while other work
+    (reading, the model) goes on.
+    """
+    codes = np.zeros((48, 96), np.uint8)
+    codes[20:23, 8:44] = codes[20:23, 52:88] = codes[4:44, 24:27] = 254  # a cross and a gap
+    codes[8:40, 70] = 100  # a crossing that only the low threshold sees
+    codes[2:46:43, 60:92] = codes[2:46, 60:92:31] = 254  # a closed loop
+    spec = VectorSpec(thin_iterations=1)  # solid rests, too
+    vectorize(ArraySource(codes), Grid(96, 48, Affine.identity()), spec, stations_m=5.0)
