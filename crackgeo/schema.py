@@ -88,6 +88,7 @@ CRACK_POLYGONS = LayerSchema(
         Field("area_m2", "real", "Area (m²)", "Area of the outline on the ground."),
         Field("length_m", "real", "Length (m)", "Length of all cracks of the network."),
         Field("n_cracks", "int", "Cracks", "Number of cracks in the network."),
+        Field("too_wide", "bool", "Too wide", "Some part is too wide to have a centre line."),
     ),
 )
 
@@ -108,7 +109,7 @@ WIDTH_STATIONS = LayerSchema(
     "Widths along the cracks",
     (
         Field("crack_id", "int", "Crack", "Number of the crack."),
-        Field("station_m", "real", "Station (m)", "Distance from the start of the crack."),
+        Field("chainage_m", "real", "Chainage (m)", "Distance from the start of the crack."),
         Field("width_mm", "real", "Width (mm)", "Width of the crack here."),
     ),
 )
