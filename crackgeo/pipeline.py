@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -212,8 +212,9 @@ def _run(
     """Predict and write; the output appears only if there was data."""
     counts = PredictCounts()
     grid = image.grid.part(area.window)
-    with ProbabilityWriter(output, grid, source.to_tags(), overwrite) as writer:
-        for row, codes in predict(image, segmenter, tiles, area, monitor, counts):
+    blocks = predict(image, segmenter, tiles, area, monitor, counts)
+    with ProbabilityWriter(output, grid, source.to_tags(), overwrite) as writer, closing(blocks):
+        for row, codes in blocks:
             writer.write(row, codes)
         if counts.pixels_valid == 0:
             raise InputError(

@@ -5,7 +5,7 @@ Reading runs in a thread of its own, so that decoding overlaps with the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from queue import Queue
@@ -93,7 +93,7 @@ def predict(
     area: AreaMask | None = None,
     monitor: Monitor = SILENT,
     counts: PredictCounts | None = None,
-) -> Iterator[Block]:
+) -> Generator[Block, None, None]:
     """Probabilities of a raster, or a part of it, in blocks of rows.
 
     Parameters
@@ -104,6 +104,8 @@ def predict(
     area : the part asked for; its surroundings are read as context
     monitor : progress in tiles; may cancel between batches
     counts : filled in while the blocks are consumed
+
+    Close the generator if you leave it early: it ends the thread that reads.
 
     Yields
     ------
