@@ -15,11 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..errors import ModelError
-from .store import ModelFile
-
-SCALING = "symmetric"
-
 STEM_CHANNELS = 32
 DECODER_CHANNELS = (112, 64, 48, 32, 16)
 _BN_EPS = 1e-3  # as the ImageNet weights were trained
@@ -187,22 +182,6 @@ class CompactNet(nn.Module):
             if isinstance(module, ConvNorm):
                 module.fuse()
         return self
-
-
-def build(file: ModelFile) -> CompactNet:
-    """The network with a file's weights, ready for inference.
-
-    Raises
-    ------
-    ModelError
-        The weights do not fit this network.
-    """
-    net = CompactNet()
-    try:
-        net.load_state_dict(file.tensors())
-    except RuntimeError as error:
-        raise ModelError(f"{file.path}: weights do not fit `compact`: {error}") from error
-    return net.fuse()
 
 
 def load_compact(tensors: Mapping[str, Tensor]) -> CompactNet:
