@@ -198,11 +198,12 @@ SQUARE = in_crs(PLAIN, [(10, 10), (60, 10), (60, 60), (10, 60)])
 def test_files_that_are_no_areas(tmp_path):
     (tmp_path / "text.gpkg").write_text("no geopackage")
     (tmp_path / "empty.geojson").touch()
+    (tmp_path / "folder").mkdir()
     cases = {
         tmp_path / "missing.gpkg": "no such file",
         tmp_path / "text.gpkg": "not a vector file",
         tmp_path / "empty.geojson": "not a vector file",
-        tmp_path: "",
+        tmp_path / "folder": "not a vector file",
         save(tmp_path / "line.gpkg", [SQUARE.exterior], kind="LineString"): "polygons",
         save(tmp_path / "mixed.gpkg", [SQUARE.exterior], kind="Unknown"): "no polygons",
         save(tmp_path / "none.gpkg", []): "no polygons",

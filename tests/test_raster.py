@@ -481,7 +481,7 @@ def test_pixels_do_not_depend_on_the_window(ragged, gsd_m, corner, size, which, 
     cut = np.s_[
         corner[0] + 20 : corner[0] + 20 + size[0], corner[1] + 20 : corner[1] + 20 + size[1]
     ]
-    np.testing.assert_array_equal(pixels[: 500 - corner[0] - 20], whole[cut])
+    np.testing.assert_array_equal(pixels, whole[cut])
     np.testing.assert_array_equal(valid, whole_valid[cut])
 
 
