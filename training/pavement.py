@@ -145,11 +145,16 @@ def _bare_road(seed: int, shape: Shape) -> _Scene:
     x, y = cols + 0.5 - shape[1] / 2, rows + 0.5 - shape[0] / 2
     across = np.asarray(x * np.cos(angle) + y * np.sin(angle) + shape[1] / 2, np.float32)
     along = np.asarray(-x * np.sin(angle) + y * np.cos(angle) + shape[0] / 2, np.float32)
-    left = asphalt(rng, shape, level=0.235, coarse_px=5.5)
-    right = concrete(rng, shape, along)
-    is_asphalt = (across < 0.64 * shape[1] + 1.5 * smooth_noise(rng, shape, 8))[..., None]
-    picture = np.where(is_asphalt, left.colour, right.colour)
-    relief = np.where(is_asphalt[..., 0], left.relief, right.relief)
+    picture, relief = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.float32)
+    is_asphalt = across < 0.64 * shape[1] + 1.5 * smooth_noise(rng, shape, 8)
+    left, right = bounding(is_asphalt), bounding(~is_asphalt)
+    surfaces = (
+        (left, is_asphalt[left], asphalt(rng, along[left].shape, level=0.235, coarse_px=5.5)),
+        (right, ~is_asphalt[right], concrete(rng, along[right].shape, along[right])),
+    )
+    for box, where, surface in surfaces:
+        picture[box][where] = surface.colour[where]
+        relief[box][where] = surface.relief[where]
     objects.tyre_tracks(picture, rng, across, (0.17 * shape[1], 0.46 * shape[1]))
     hidden = np.zeros(shape, np.bool_)
     return _Scene(seed, picture, along, across, angle, relief, hidden)

@@ -209,12 +209,11 @@ def tree_shadow(
     leaves = layered_noise(rng, shape, (9, 16, 30), 1.1)
     shade = np.clip((crown + 0.75 * leaves) * 1.6 + 0.2, 0, 1)
     for _ in range(5):
-        heading = np.arctan2(-dy, -dx)
         bearing = rng.uniform(np.radians(10), np.radians(80))
-        bend = 0.0016 * rng.normal() * r
-        side = r * np.sin(heading - bearing - bend)
+        ahead = -dx * np.cos(bearing) - dy * np.sin(bearing)
+        side = dx * np.sin(bearing) - dy * np.cos(bearing) - 0.0004 * rng.normal() * ahead**2
         width = np.clip(9 - 6.5 * r / (radius_px * 1.35), 0.0, 9)
-        branch = edge(np.abs(side) - width, 4.5) * (np.cos(heading - bearing) > 0) * (width > 0.2)
+        branch = edge(np.abs(side) - width, 4.5) * (ahead > 0) * (width > 0.2)
         shade = np.maximum(shade, 0.85 * branch)
     shade = ndimage.gaussian_filter(shade.astype(np.float32), 3.2)  # the sun is a disc, not a point
     picture *= 1 - shade[..., None] * (1 - np.array(_SKY_LIGHT, np.float32))
