@@ -108,11 +108,12 @@ def _try(name: str, attempt: Callable[[], str], remedy: str) -> Check:
 def _gdal() -> str:
     import pyogrio
     import rasterio
-    from rasterio.drivers import raster_driver_extensions
 
-    drivers = raster_driver_extensions()
-    if "tif" not in drivers or "rw" not in pyogrio.list_drivers().get("GPKG", ""):
-        raise RuntimeError("GeoTIFF or GeoPackage is not supported")
+    with rasterio.Env() as env:
+        missing = {"GTiff", "COG", "VRT"} - set(env.drivers())
+    missing |= set() if "w" in pyogrio.list_drivers().get("GPKG", "") else {"GPKG"}
+    if missing:
+        raise RuntimeError(f"formats missing: {', '.join(sorted(missing))}")
     vector = ".".join(map(str, pyogrio.__gdal_version__))
     return f"GDAL {rasterio.__gdal_version__} (rasters), {vector} (vectors)"
 
