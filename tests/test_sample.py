@@ -21,7 +21,7 @@ from crackgeo_training.crack_shapes import (
 )
 from crackgeo_training.pavement import Pavement, draw_pavement, visible_pieces
 from crackgeo_training.textures import asphalt, concrete, layered_noise, smooth_noise, stones
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
 from scipy import ndimage
@@ -44,6 +44,7 @@ def pavement() -> Pavement:
 
 
 @given(st.floats(0, np.pi), st.floats(0.3, 14))
+@example(np.pi / 4, 1.0)
 @settings(max_examples=50, deadline=None)
 def test_area_of_a_drawn_crack_is_length_times_width(angle: float, width_px: float) -> None:
     crack = straight(angle, width_px)
@@ -56,7 +57,7 @@ def test_cross_section_by_hand() -> None:
     crack = Crack(crack.kind, resample(crack.points, 0.5), np.full(19, 1.0), np.full(19, 0.75))
     drawn = draw_cracks([crack], (6, 9))
     # Left of a way to the right, with rows counted downwards, is below.
-    assert drawn.cover[:, 4].tolist() == pytest.approx([0, 0, 0.75, 1, 0, 0], abs=1e-6)
+    assert drawn.cover[:, 4].tolist() == pytest.approx([0, 0, 0.75, 1, 0, 0], abs=1e-4)
     assert drawn.width_px[3, 4] == 1.75
 
 
