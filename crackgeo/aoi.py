@@ -195,7 +195,8 @@ def _place(crs: CRS | None, grid: Grid, path: Path) -> _Placing:
 def _clip(polygons: shapely.Geometry, grid: Grid, placing: _Placing) -> shapely.Geometry:
     """What of the polygons may touch the raster: projections break down far away.
 
-    Cut into pieces short against the raster, so that no bend hides between two vertices.
+    Cut into pieces short against the raster, as the middle of a long edge can lie on the
+    straight line though its quarters do not.
     """
     if placing.to_coordinates is None:
         return polygons

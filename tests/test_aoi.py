@@ -66,12 +66,17 @@ def test_a_box_takes_every_pixel_it_touches(grid):
     assert mask.sum() == 100
 
 
-def test_a_box_on_pixel_borders_takes_no_neighbour_by_rounding():
-    grid = Grid(5000, 5000, Affine(0.0021, 0, 512345.678, 0, -0.0021, 5412345.678), WKT)
-    for k in range(1, 400, 7):
-        x, y = grid.xy(np.array([k, k + 100.0]), np.array([2.0 * k, 2.0 * k + 50]))
-        area = resolve_area(grid, (x[0], y[1], x[1], y[0]))
-        assert area.window == Window(2 * k, k, 50, 100)
+@settings(max_examples=200, deadline=None)
+@given(
+    st.floats(1e-3, 2),
+    st.tuples(st.floats(1e5, 9e5), st.floats(1e6, 9e6)),
+    st.tuples(st.integers(0, 4000), st.integers(0, 4000)),
+)
+def test_a_box_on_pixel_borders_takes_no_neighbour_by_rounding(pixel, origin, first):
+    grid = Grid(5000, 5000, Affine(pixel, 0, origin[0], 0, -pixel, origin[1]), WKT)
+    col, row = first
+    x, y = grid.xy(np.array([col, col + 100.0]), np.array([row, row + 50.0]))
+    assert resolve_area(grid, (x[0], y[1], x[1], y[0])).window == Window(row, col, 50, 100)
 
 
 def test_a_box_on_a_rotated_grid_is_exact():
@@ -165,19 +170,59 @@ def test_formats(tmp_path, suffix):
     assert area.mask(PLAIN.window).sum() == 2500
 
 
+def assert_border_as_projected(grid, area, windows, inside, px_per_degree):
+    """The mask is right but for centres a quarter of a pixel from the border.
+
+    `inside` gives degrees into the polygon of (lon, lat).
+    """
+    to_wgs = Transformer.from_crs(32632, 4326, always_xy=True).transform
+    for window in windows:
+        rows, cols = np.meshgrid(
+            np.arange(window.row, window.row_end) + 0.5,
+            np.arange(window.col, window.col_end) + 0.5,
+            indexing="ij",
+        )
+        depth = inside(*to_wgs(*grid.xy(cols, rows)))
+        wrong = area.mask(window) != (depth > 0)
+        assert 0 < (depth > 0).sum() < depth.size
+        assert np.abs(depth[wrong] * px_per_degree).max(initial=0) < 0.25
+
+
 def test_long_edges_bend_as_the_projection_does(tmp_path):
-    """A parallel is no straight line in UTM: 33 m over 40 km here."""
-    grid = Grid(400, 100, Affine(100, 0, 300000, 0, -100, 5405000), WKT)
-    area = resolve_area(
-        grid, aoi_path=save(tmp_path / "a.gpkg", [shapely.box(5, 48.75, 12, 60)], "EPSG:4326")
+    """A parallel is no straight line in UTM: it bends by 33 m over 40 km here."""
+    grid = Grid(400_000, 200_000, Affine(0.1, 0, 300000, 0, -0.1, 5415000), WKT)
+    path = save(tmp_path / "a.gpkg", [shapely.box(5, 48.75, 12, 60)], "EPSG:4326")
+    area = resolve_area(grid, aoi_path=path)
+    to_utm = Transformer.from_crs(4326, 32632, always_xy=True).transform
+    windows = []
+    for lon in np.linspace(6.3, 6.75, 9):
+        col, row = grid.pixel(*to_utm(lon, 48.75))
+        windows.append(Window(int(row) - 20, int(col), 40, 30))
+    bend = np.ptp(
+        [
+            w.row - np.interp(i, [0, 8], [windows[0].row, windows[-1].row])
+            for i, w in enumerate(windows)
+        ]
     )
-    rows, cols = np.meshgrid(np.arange(100) + 0.5, np.arange(400) + 0.5, indexing="ij")
-    _, lat = Transformer.from_crs(32632, 4326, always_xy=True).transform(*grid.xy(cols, rows))
-    wrong = area.mask(grid.window) != (lat > 48.75)
-    assert 0 < (lat > 48.75).sum() < lat.size
-    assert np.abs(lat[wrong] - 48.75).max(initial=0) < 0.1 * 100 / 111_000
-    top = np.argmax(lat < 48.75, axis=0)
-    assert top.max() - top.min() >= 3  # the test sees the bend at all
+    assert bend > 200  # the test sees the bend at all
+    assert_border_as_projected(grid, area, windows, lambda lon, lat: lat - 48.75, 1_112_000)
+
+
+def test_a_bend_whose_middle_is_straight(tmp_path):
+    """A diagonal across the central meridian on the equator bends to both sides alike."""
+    grid = Grid(
+        400_000, 400_000, Affine(0.5, 0, 400000, 0, -0.5, 100000), CRS.from_epsg(32632).to_wkt()
+    )
+    triangle = shapely.Polygon([(8.1, -0.9), (9.9, 0.9), (8.1, 0.9)])
+    area = resolve_area(grid, aoi_path=save(tmp_path / "a.gpkg", [triangle], "EPSG:4326"))
+    to_utm = Transformer.from_crs(4326, 32632, always_xy=True).transform
+    windows = []
+    for offset in (-0.75, -0.6, -0.45, -0.3, 0.2, 0.4, 0.55, 0.7):
+        col, row = grid.pixel(*to_utm(9 + offset, offset))
+        windows.append(Window(int(row) - 20, int(col) - 20, 40, 40))
+    assert_border_as_projected(
+        grid, area, windows, lambda lon, lat: (lat - (lon - 9)) / 2**0.5, 222_000
+    )
 
 
 def test_a_polygon_of_half_the_world(tmp_path):

@@ -143,14 +143,16 @@ def test_explicit_stretch_also_of_uint8(tmp_path):
 
 
 def test_stretch_ignores_nodata_and_is_the_same_for_every_window(tmp_path):
-    values = np.random.default_rng(2).normal(500, 50, (3, 300, 200)).astype(np.float32)
+    values = np.random.default_rng(2).normal(0, 50, (3, 300, 200)).astype(np.float32)
     values[:, :100] = -9999
     path = write(tmp_path / "a.tif", values, nodata=-9999)
     with open_image(path) as image:
         low, high = image.stretch
-        whole, _ = image.read(image.grid.window)
+        whole, valid = image.read(image.grid.window)
         part, _ = image.read(Window(150, 20, 30, 40))
-    assert 350 < low < 450 < 550 < high < 650
+    assert -150 < low < -50 < 50 < high < 150
+    assert not valid[:100].any()
+    assert not whole[:100].any()  # though a value of 0 would be grey
     np.testing.assert_array_equal(part, whole[150:180, 20:60])
 
 
@@ -403,6 +405,22 @@ def test_resampling_ramps_keeps_them_straight():
         expected = (np.arange(count) + 0.5) * scale - 0.5
         assert np.abs(pixels[..., 0] - expected)[inner].max() <= 0.55
         assert valid[inner].all()
+
+
+def test_target_pixels_with_less_than_half_of_their_weight_are_invalid():
+    # ten source pixels make 3.33 of three: a third of the last one's weight lies inside
+    cols, rows = taps(0, 4, 3.0, 10), taps(0, 1, 1.0, 1)
+    pixels, valid = resample(np.full((1, 10, 3), 90, np.uint8), np.ones((1, 10), bool), rows, cols)
+    assert valid.tolist() == [[True, True, True, False]]
+    assert pixels[0, :, 0].tolist() == [90, 90, 90, 0]
+    # the second one's weights are 1, 2, 3, 2, 1 ninths around pixel 4
+    for hidden, expected in (([4], True), ([3, 4], False), ([2, 3], True), ([3, 4, 5], False)):
+        holes = np.ones((1, 10), np.bool_)
+        holes[0, hidden] = False
+        shown = np.where(holes[..., None], np.full((1, 10, 3), 90, np.uint8), 0).astype(np.uint8)
+        pixels, valid = resample(shown, holes, rows, cols)
+        assert valid[0, 1] == expected
+        assert pixels[0, 1, 0] == 90 * expected
 
 
 def test_invalid_pixels_lend_no_colour(tmp_path):
