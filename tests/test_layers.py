@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import subprocess
@@ -288,3 +289,64 @@ def test_import_is_cheap() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+QGIS_PYTHON = "/usr/bin/python3"
+ASK_QGIS = """
+import json, sys
+from qgis.core import QgsApplication, QgsVectorLayer
+application = QgsApplication([], False)
+application.initQgis()
+found = {}
+for name in sys.argv[2:]:
+    layer = QgsVectorLayer(f"{sys.argv[1]}|layername={name}", name, "ogr")
+    found[name] = {
+        "valid": layer.isValid(),
+        "renderer": layer.renderer().type(),
+        "alias": layer.attributeAlias(1),
+        "least_scale": layer.minimumScale() if layer.hasScaleBasedVisibility() else None,
+    }
+    if name == "cracks":
+        bounds = [[r.lowerValue(), r.upperValue()] for r in layer.renderer().ranges()]
+        found[name]["bounds"] = bounds
+    if name == "coverage":
+        found[name]["labels"] = [c.label() for c in layer.renderer().categories()]
+print(json.dumps(found))
+del layer  # before the application that owns its provider
+application.exitQgis()
+"""
+
+
+@pytest.mark.qgis
+def test_qgis_opens_every_layer_in_its_style(tmp_path: Path) -> None:
+    try:
+        subprocess.run([QGIS_PYTHON, "-c", "import qgis.core"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no QGIS for the system's Python")
+    path = tmp_path / "cracks.gpkg"
+    stations = table(schema.WIDTH_STATIONS, [shapely.Point(0, 0)])
+    vectors = replace(some_vectors(), width_stations=stations)
+    write_geopackage(path, vectors, some_coverage(), RUN, UTM)
+    names = [s.name for s in schema.LAYERS if s.geometry_type]
+    surroundings = {"QT_QPA_PLATFORM": "offscreen", "QGIS_CUSTOM_CONFIG_PATH": str(tmp_path)}
+    done = subprocess.run(
+        [QGIS_PYTHON, "-c", ASK_QGIS, str(path), *names],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": str(tmp_path), **surroundings},
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert all(layer["valid"] for layer in found.values())
+    assert {name: layer["renderer"] for name, layer in found.items()} == {
+        "cracks": "graduatedSymbol",
+        "crack_polygons": "singleSymbol",
+        "crack_nodes": "categorizedSymbol",
+        "width_stations": "singleSymbol",
+        "coverage": "categorizedSymbol",
+    }
+    bounds = [[c.lower_mm, min(c.upper_mm, 1e6)] for c in WIDTH_CLASSES]
+    assert found["cracks"]["bounds"] == bounds
+    assert found["cracks"]["alias"] == "Crack"
+    assert found["crack_nodes"]["least_scale"] == 50
+    assert found["coverage"]["labels"] == ["surveyed", "not surveyed"]
