@@ -18,17 +18,20 @@ from scipy.special import expit
 
 from crackgeo.models.protocol import Segmenter
 from crackgeo.monitor import SILENT, Monitor
+from crackgeo.specs import VectorSpec
 
 from .data import Record, read_pair
 from .evaluate import predicted
 from .objects import HIGHS, LOWS, MIN_LENGTHS_PX, LineTable, line_table
 from .predict_images import predict_images
 from .scenes import draw_negative
+from .widths import width_errors
 
 STAGE = "calibrate"
 HOLD_OUT_PARTS = 4  # one picture in so many is set apart
 DRAWN = 48
 DRAWN_PX = 448
+OUTLINED_SETS = ("deepcrack",)
 DRAWN_SEED = 90210  # training draws with its own seed, so these scenes are new to the model
 MAX_TEMPERATURE = 5.0  # and its inverse: beyond, the model is broken, not uncalibrated
 LOGIT_STEP = 1 / 16
@@ -83,8 +86,8 @@ class Calibration:
     clean_share: float
     line_f1: float
     negatives: int
-    width_error_px: float = 1.0
-    width_bias_px: float = 0.0
+    width_error_px: float | None
+    width_bias_px: float | None
 
 
 def held_out(record: Record, parts: int = HOLD_OUT_PARTS) -> bool:
@@ -112,6 +115,11 @@ class _Picture:
     logit: NDArray[np.float16]
     truth: NDArray[np.bool_]
 
+    def probability(self, temperature: float, offset: float) -> NDArray[np.float32]:
+        """Calibrated probabilities."""
+        z = (self.logit.astype(np.float32) + np.float32(offset)) / np.float32(temperature)
+        return np.asarray(expit(z), np.float32)
+
 
 def calibrate(
     segmenter: Segmenter,
@@ -119,6 +127,7 @@ def calibrate(
     negatives: Sequence[Record],
     monitor: Monitor = SILENT,
     drawn: int = DRAWN,
+    outlined_sets: Sequence[str] = OUTLINED_SETS,
 ) -> Calibration:
     """Choose temperature, offset and object rule.
 
@@ -129,6 +138,7 @@ def calibrate(
     negatives : crack-free pictures
     monitor : progress in pictures; may cancel
     drawn : how many drawn crack-free scenes to add
+    outlined_sets : sets whose masks are true outlines, to measure widths on
     """
     cracked = list(_predict(segmenter, val, monitor))
     free = list(_predict(segmenter, negatives, monitor))
@@ -141,6 +151,10 @@ def calibrate(
     tables = [_tables(p, temperature, offset) for p in cracked]
     empty = [_tables(p, temperature, offset) for p in free]
     rule = choose_rule([p.set for p in cracked], tables, empty)
+    errors = width_errors(
+        ((p.probability(temperature, offset), p.truth) for p in cracked if p.set in outlined_sets),
+        VectorSpec(threshold=rule[0], threshold_low=rule[1], min_length_px=rule[2]),
+    )
     return Calibration(
         temperature,
         offset,
@@ -150,6 +164,8 @@ def calibrate(
         clean_share=rule[3],
         line_f1=rule[4],
         negatives=len(free),
+        width_error_px=float(np.abs(errors).mean()) if len(errors) else None,
+        width_bias_px=float(errors.mean()) if len(errors) else None,
     )
 
 
@@ -224,8 +240,7 @@ def _tables(
     picture: _Picture, temperature: float, offset: float
 ) -> tuple[NDArray[np.float64], list[LineTable]]:
     """IoU of the mask at each threshold, and the lines at each low threshold."""
-    z = (picture.logit.astype(np.float32) + np.float32(offset)) / np.float32(temperature)
-    probability = expit(z).astype(np.float32)
+    probability = picture.probability(temperature, offset)
     masks = [probability >= high for high in HIGHS]
     either = [float((m | picture.truth).sum()) for m in masks]
     both = [float((m & picture.truth).sum()) for m in masks]

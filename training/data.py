@@ -62,6 +62,18 @@ def read_manifest(path: Path, split: str | None = None) -> list[Record]:
     return records
 
 
+def read_licences(path: Path, split: str) -> dict[str, dict[str, str | int]]:
+    """How many pictures each set of a split has, and under which licence the manifest lists it."""
+    sets: dict[str, dict[str, str | int]] = {}
+    with path.open(newline="", encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            if row["split"] == split:
+                licence = row.get("licence") or "not stated"
+                entry = sets.setdefault(row["set"], {"images": 0, "licence": licence})
+                entry["images"] = int(entry["images"]) + 1
+    return dict(sorted(sets.items()))
+
+
 def read_pair(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Read an image as RGB `[H, W, 3]` and its mask as 0 or 1 `[H, W]`, both uint8.
 

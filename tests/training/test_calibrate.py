@@ -109,9 +109,11 @@ def test_drawn_scenes_repeat():
 
 
 def test_calibrating_a_model_that_is_right_but_modest(data):
-    got = calibrate(DarkModel(), find_records(data, "val"), [], drawn=2)
+    got = calibrate(DarkModel(), find_records(data, "val"), [], drawn=2, outlined_sets=["wide"])
     assert got.temperature < 1  # always right, so surer than 0.95
     assert got.reliability.error < got.reliability_before.error
     assert got.threshold_low <= got.threshold
     assert got.line_f1 == pytest.approx(1)
     assert got.negatives == 2
+    assert got.width_error_px < 0.5
+    assert abs(got.width_bias_px) <= got.width_error_px

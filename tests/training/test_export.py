@@ -1,0 +1,121 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from crackgeo_training import export as export_module
+from crackgeo_training.calibrate import Calibration, Reliability
+from crackgeo_training.card import BEGIN, END, fill_card
+from crackgeo_training.data import read_licences
+from crackgeo_training.evaluate import evaluate, find_records
+from crackgeo_training.export import (
+    HEAD_BIAS,
+    calibration_metadata,
+    compact_scores,
+    export,
+    read_checkpoint,
+    shifted,
+)
+from pictures import DarkModel
+
+from crackgeo.errors import InputError, ModelError
+from crackgeo.models.compact import CompactNet
+from crackgeo.models.modelfile import open_model_file
+from crackgeo.models.registry import load_model
+
+CURVE = Reliability((0.1, 0.9), (0.2, float("nan")), (0.75, 0.25))
+FAIR = Calibration(1.5, -0.7, 0.55, 0.3, 40.0, CURVE, CURVE, 0.95, 0.8, 60, 1.2, 0.1)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("run") / "checkpoint.pt"
+    torch.save({"ema": CompactNet().state_dict(), "iteration": 7}, path)
+    return path
+
+
+def test_an_exported_model_loads_with_all_it_was_given(data, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_module, "calibrate", lambda *_: FAIR)
+    monkeypatch.setattr(export_module, "find_records", lambda *_: find_records(data, "val")[:2])
+    path = tmp_path / "m.safetensors"
+    _, evaluation = export(checkpoint, data, path, command="as typed", noise=False)
+    file = open_model_file(path)
+    said = file.info.metadata
+    assert (file.temperature, file.info.threshold, file.info.threshold_low) == (1.5, 0.55, 0.3)
+    assert (file.info.min_length_px, file.info.width_error_px) == (40.0, 1.2)
+    assert evaluation.model_sha256 == file.info.sha256
+    assert (said["iterations"], said["command"]) == ("7", "as typed")
+    assert json.loads(said["datasets"]) == read_licences(data / "manifest.csv", "train")
+    assert json.loads(said["scores"])["clean"]["thin"]["iou"] >= 0
+    assert json.loads(said["calibration"])["ece"] == pytest.approx(FAIR.reliability.error)
+    assert path.stat().st_size < 8_000_000  # half precision
+
+
+def test_temperature_and_offset_act_as_calibrated(checkpoint, tmp_path):
+    from crackgeo.models.modelfile import save_model
+
+    image = np.random.default_rng(0).integers(0, 255, (1, 448, 448, 3)).astype(np.uint8)
+    weights, _ = read_checkpoint(checkpoint)
+    head = {"architecture": "compact", "name": "m"}
+    save_model(tmp_path / "raw.safetensors", weights, head)
+    changed = {**head, **calibration_metadata(FAIR)}
+    save_model(tmp_path / "fair.safetensors", shifted(weights, FAIR.offset), changed)
+    raw = load_model(tmp_path / "raw.safetensors", device="cpu").predict(image)
+    fair = load_model(tmp_path / "fair.safetensors", device="cpu").predict(image)
+    logit = np.log(raw / (1 - raw))
+    expected = 1 / (1 + np.exp(-(logit + FAIR.offset) / FAIR.temperature))
+    assert np.allclose(fair, expected, atol=1e-4)
+
+
+def test_the_bias_keeps_its_precision(checkpoint):
+    weights, _ = read_checkpoint(checkpoint)
+    assert weights[HEAD_BIAS].dtype == torch.float16
+    moved = shifted(weights, 0.0001)
+    assert moved[HEAD_BIAS].item() == pytest.approx(weights[HEAD_BIAS].item() + 0.0001, abs=1e-7)
+
+
+def test_no_checkpoint_and_a_broken_one(tmp_path, checkpoint):
+    (tmp_path / "text.pt").write_text("hello")
+    torch.save({"weights": 1}, tmp_path / "other.pt")
+    for name in ("none.pt", "text.pt", "other.pt"):
+        with pytest.raises(ModelError, match=name):
+            read_checkpoint(tmp_path / name)
+    state = torch.load(checkpoint)
+    state["ema"][HEAD_BIAS][0] = float("nan")
+    torch.save(state, tmp_path / "sick.pt")
+    with pytest.raises(ModelError, match=f"{HEAD_BIAS} is not finite"):
+        read_checkpoint(tmp_path / "sick.pt")
+
+
+def test_expected_calibration_error_leaves_empty_bins_out():
+    assert FAIR.reliability.error == pytest.approx(0.75 * 0.1)
+
+
+def test_the_card_is_filled_between_its_markers(data, tmp_path):
+    evaluation = evaluate(DarkModel(), find_records(data, "val"))
+    model = tmp_path / "m.safetensors"
+    model.write_bytes(b"x" * 1000)
+    card = tmp_path / "card.md"
+    card.write_text(f"# Mine\n{BEGIN}\nold\n{END}\nlast\n")
+    licences = {"thin": {"images": 3, "licence": "CC0"}}
+    for _ in range(2):  # filling again replaces
+        fill_card(card, model, FAIR, evaluation, licences)
+    text = card.read_text()
+    assert text.startswith("# Mine\n")
+    assert text.endswith("\nlast\n")
+    assert "old" not in text
+    assert text.count("| thin | 3 | CC0 |") == 1
+    assert "95.0%" in text
+    assert "| thin | 3 | 1.000 |" in text
+    card.write_text("no markers")
+    with pytest.raises(InputError, match="not a model card"):
+        fill_card(card, model, FAIR, evaluation, licences)
+
+
+def test_scores_in_the_file_are_those_of_the_evaluation(data):
+    evaluation = evaluate(DarkModel(), find_records(data, "val"))
+    scores = compact_scores(evaluation)["clean"]
+    assert set(scores) == {"thin", "wide", "all"}
+    assert scores["all"]["iou"] == 1
+    assert "clean" not in scores["all"]  # no crack-free picture: not defined

@@ -1,0 +1,77 @@
+import json
+from pathlib import Path
+
+import crackgeo_training.train
+import pytest
+from pictures import DarkModel
+
+from crackgeo import cli
+from crackgeo.models import registry
+
+CONFIG = Path(__file__).parents[2] / "training" / "configs" / "compact.toml"
+
+
+@pytest.fixture
+def dark(monkeypatch):
+    asked = {}
+
+    def load(name, **options):
+        asked.update(name=name, **options)
+        return DarkModel()
+
+    monkeypatch.setattr(registry, "load_model", load)
+    return asked
+
+
+def test_evaluate_prints_tables(data, dark, capsys):
+    assert cli.run(["evaluate", "--data", str(data), "--model", "m.safetensors"]) == 0
+    out = capsys.readouterr().out
+    assert "| thin | 3 | 1.000 |" in out
+    assert dark == {
+        "name": "m.safetensors",
+        "device": "auto",
+        "precision": "auto",
+        "batch_size": None,
+    }
+
+
+def test_evaluate_gives_json_and_files(data, dark, capsys, tmp_path):
+    arguments = ["--data", str(data), "--set", "wide", "--noise", "--json", "-o", str(tmp_path)]
+    assert cli.run(["evaluate", *arguments, "--sheets", "1", "--threshold", "0.3"]) == 0
+    stored = json.loads(capsys.readouterr().out)
+    assert {s["variant"] for s in stored["scores"]} == {"clean", "noise1", "noise2"}
+    assert stored["rule"]["threshold"] == 0.3
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"scores.md", "scores.csv", "scores.json", "wide_best.png", "wide_worst.png"}
+
+
+def test_evaluate_says_what_is_wrong(data, dark, capsys, tmp_path):
+    assert cli.run(["evaluate", "--data", str(tmp_path)]) == 3
+    assert "manifest.csv" in capsys.readouterr().err
+    assert cli.run(["evaluate", "--data", str(data), "--set", "moon"]) == 3
+    assert "there are: thin, wide" in capsys.readouterr().err
+
+
+def test_without_the_training_extra(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "crackgeo_training.evaluate", None)
+    monkeypatch.setitem(__import__("sys").modules, "crackgeo_training.config", None)
+    for command in (["evaluate", "--data", "d"], ["train", "c", "--data", "d", "-o", "o"]):
+        assert cli.run(command) == 2
+        assert "crackgeo[train]" in capsys.readouterr().err
+
+
+def test_train_hands_over_and_reports(monkeypatch, capsys, tmp_path):
+    seen = []
+
+    def train(config, data, out, report, monitor):
+        report("iteration 1")
+        monitor.step("train", 1, 2)
+        seen.append((config.train.seed, data, out))
+        return out / "checkpoint.pt"
+
+    monkeypatch.setattr(crackgeo_training.train, "train", train)
+    config = str(CONFIG)
+    code = cli.run(["train", config, "--data", str(tmp_path), "-o", str(tmp_path / "o"), "--json"])
+    assert code == 0
+    assert seen == [(3407, tmp_path, tmp_path / "o")]
+    assert json.loads(capsys.readouterr().out) == {"checkpoint": str(tmp_path / "o/checkpoint.pt")}

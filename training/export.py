@@ -1,0 +1,217 @@
+"""From a checkpoint to the model file that crackgeo ships: calibrated, scored, documented.
+
+python -m crackgeo_training.export CHECKPOINT --data DIR -o compact.safetensors --card CARD.md
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import torch
+from torch import Tensor
+
+from crackgeo.cli.console import Console
+from crackgeo.errors import CrackgeoError, ModelError
+from crackgeo.files import check_output
+from crackgeo.models.modelfile import save_model
+from crackgeo.models.registry import load_model
+from crackgeo.monitor import SILENT, Monitor
+from crackgeo.version import __version__
+
+from .calibrate import Calibration, calibrate, crack_free
+from .card import fill_card
+from .data import read_licences, read_manifest
+from .evaluate import Evaluation, evaluate, find_records
+from .noise import VARIANTS
+from .report import to_dict
+
+HEAD_BIAS = "final.head.bias"
+HEAD_WEIGHT = "final.head.weight"
+NORMALISATION = "minus-one-to-one"
+NEGATIVE_SETS = ("brazil_negatives", "khanhha_conglomerate")
+NOTICE = (
+    "The training pictures come from the data sets named in `datasets`, several of which are for "
+    "non-commercial research only; others state no licence. Clear the rights before commercial use."
+)
+
+
+def export(
+    checkpoint: Path,
+    data: Path,
+    output: Path,
+    *,
+    command: str = "",
+    noise: bool = True,
+    overwrite: bool = False,
+    monitor: Monitor = SILENT,
+) -> tuple[Calibration, Evaluation]:
+    """Make a model file of a checkpoint: calibrate on val, score on val and devtest.
+
+    Parameters
+    ----------
+    checkpoint : of `train`; its averaged weights (`ema`) are taken
+    data : folder with manifest.csv
+    output : the .safetensors file; appears when it is complete
+    command : stored, so that the file says how it was made
+    noise : also score disturbed pictures
+    monitor : progress; may cancel
+
+    Raises
+    ------
+    ModelError
+        The checkpoint is none, or its weights are not finite.
+    InputError
+        The data is not as the manifest says.
+    """
+    check_output(output, overwrite)
+    weights, iteration = read_checkpoint(checkpoint)
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / "compact.safetensors"
+        said = {**describe(data, iteration), "command": command}
+        save_model(part, weights, said)
+        calibration = _calibrate(part, data, monitor)
+        weights = shifted(weights, calibration.offset)
+        said |= calibration_metadata(calibration)
+        save_model(part, weights, said, overwrite=True)
+        evaluation = _evaluate(part, data, noise, monitor)
+        said["scores"] = json.dumps(compact_scores(evaluation))
+        save_model(part, weights, said, overwrite=True)
+        load_model(part, device="cpu")  # what is shipped can be loaded
+        save_model(output, weights, said, overwrite=overwrite)
+    return calibration, replace(evaluation, model_sha256=load_model(output).info.sha256)
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], int]:
+    """The averaged weights of a checkpoint in half precision, and its iteration.
+
+    Half precision halves the file; the scores are taken from the stored weights.
+    """
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        weights: dict[str, Tensor] = state["ema"]
+        iteration = int(state["iteration"])
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError) as error:
+        raise ModelError(f"{path}: not a checkpoint of crackgeo train ({error})") from error
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise ModelError(f"{path}: {name} is not finite", "go back to an earlier checkpoint")
+    return {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}, iteration
+
+
+def shifted(weights: Mapping[str, Tensor], offset: float) -> dict[str, Tensor]:
+    """The weights with an offset of the logit folded into the bias of the last layer.
+
+    The bias is kept in single precision: rounding it would undo the calibration.
+    """
+    bias = weights[HEAD_BIAS].float() + offset
+    return {**weights, HEAD_BIAS: bias}
+
+
+def describe(data: Path, iteration: int) -> dict[str, str]:
+    """Metadata that does not depend on calibration."""
+    return {
+        "architecture": "compact",
+        "name": "compact",
+        "version": __version__,
+        "created": datetime.now(UTC).date().isoformat(),
+        "normalisation": NORMALISATION,
+        "iterations": str(iteration),
+        "datasets": json.dumps(read_licences(data / "manifest.csv", "train")),
+        "licence": NOTICE,
+    }
+
+
+def calibration_metadata(calibration: Calibration) -> dict[str, str]:
+    """Metadata that a run reads to use the model as it was calibrated."""
+    numbers = {
+        "temperature": calibration.temperature,
+        "threshold": calibration.threshold,
+        "threshold_low": calibration.threshold_low,
+        "min_length_px": calibration.min_length_px,
+    }
+    if calibration.width_error_px is not None:
+        numbers["width_error_px"] = calibration.width_error_px
+    details = json.dumps({**asdict(calibration), "ece": calibration.reliability.error}, default=str)
+    said = {name: f"{value:.4g}" for name, value in numbers.items()}
+    return {**said, "calibration": details.replace("NaN", "null")}
+
+
+def compact_scores(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float]]]:
+    """Variant, set, metric: the value alone, without undefined ones."""
+    scores: dict[str, dict[str, dict[str, float]]] = {}
+    for item in evaluation.scores:
+        values = {k: round(e.value, 4) for k, e in item.metrics.items() if math.isfinite(e.value)}
+        scores.setdefault(item.variant, {})[item.set] = values
+    return scores
+
+
+def _calibrate(model: Path, data: Path, monitor: Monitor) -> Calibration:
+    records = read_manifest(data / "manifest.csv", "train")
+    negatives = crack_free([r for r in records if r.set in NEGATIVE_SETS])
+    return calibrate(load_model(model), find_records(data, "val"), negatives, monitor)
+
+
+def _evaluate(model: Path, data: Path, noise: bool, monitor: Monitor) -> Evaluation:
+    """Validation with disturbances; the sets never trained on, and crack-free ones, as they are."""
+    segmenter = load_model(model)
+    everything = read_manifest(data / "manifest.csv")
+    apart = [r for r in everything if r.split == "devtest"]
+    apart += crack_free([r for r in everything if r.split == "train" and r.set in NEGATIVE_SETS])
+    val = find_records(data, "val")
+    main = evaluate(segmenter, val, variants=VARIANTS if noise else VARIANTS[:1], monitor=monitor)
+    if not apart:
+        return main
+    rest = evaluate(segmenter, apart, monitor=monitor)
+    scores = [replace(s, set=f"{s.set} (not val)") for s in rest.scores if s.set != "all"]
+    return replace(main, scores=(*main.scores, *scores), pictures=main.pictures + rest.pictures)
+
+
+@click.command("export")
+@click.argument("checkpoint", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--data", required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--card", type=click.Path(path_type=Path, dir_okay=False), help="Model card to fill.")
+@click.option("--scores", type=click.Path(path_type=Path, dir_okay=False), help="Scores as JSON.")
+@click.option("--no-noise", is_flag=True, help="Leave out noise 1 and noise 2.")
+@click.option("--overwrite", is_flag=True)
+def main(
+    checkpoint: Path,
+    data: Path,
+    output: Path,
+    card: Path | None,
+    scores: Path | None,
+    no_noise: bool,
+    overwrite: bool,
+) -> None:
+    """Calibrate, score and write the model file of CHECKPOINT, and fill the model card."""
+    console = Console()
+    command = f"python -m crackgeo_training.export {checkpoint.name} --data DIR -o {output.name}"
+    try:
+        with console.monitor() as monitor:
+            calibration, evaluation = export(
+                checkpoint,
+                data,
+                output,
+                command=command,
+                noise=not no_noise,
+                overwrite=overwrite,
+                monitor=monitor,
+            )
+    except CrackgeoError as error:
+        console.error(error, error.exit_code)
+        raise SystemExit(error.exit_code) from error
+    if scores is not None:
+        scores.write_text(json.dumps(to_dict(evaluation), indent=1) + "\n", encoding="utf-8")
+    licences = read_licences(data / "manifest.csv", "train")
+    print(fill_card(card, output, calibration, evaluation, licences))
+
+
+if __name__ == "__main__":
+    main()

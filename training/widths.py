@@ -1,0 +1,65 @@
+"""How far measured crack widths are from those of true outlines, after vectorization."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from crackgeo.grid import Grid
+from crackgeo.specs import VectorSpec
+from crackgeo.stitch import encode_probability
+from crackgeo.vectorize import ArraySource, vectorize
+
+STATION_PX = 5.0
+REACH_PX = 5.0  # a station is compared with the nearest true one if that is no farther away
+
+
+def stations(
+    probability: NDArray[np.float32], spec: VectorSpec
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Places and widths along the cracks of a picture, in pixels.
+
+    Returns
+    -------
+    tuple of float64 `[n, 2]` and `[n]`
+        (x, y) with corner origin, and width.
+    """
+    height, width = probability.shape
+    grid = Grid(width, height, Affine.identity())  # a pixel is a unit, so widths are in pixels
+    source = ArraySource(encode_probability(probability))
+    vectors = vectorize(source, grid, spec, stations_m=STATION_PX, workers=1)
+    table = vectors.width_stations
+    assert table is not None
+    places = shapely.get_coordinates(table.geometry).reshape(-1, 2)
+    return places, np.asarray(table.columns["width_mm"], np.float64)
+
+
+def width_errors(
+    pictures: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]], spec: VectorSpec
+) -> NDArray[np.float64]:
+    """Measured minus true width at every station that has a true one near it.
+
+    The true width is measured by the same vectorization on the true outline.
+
+    Parameters
+    ----------
+    pictures : probabilities float32 `[H, W]` and true outlines bool `[H, W]`
+    spec : the rules of the vectorization
+
+    Returns
+    -------
+    float64 `[n]`, pixels
+    """
+    errors = [np.zeros(0)]
+    for probability, truth in pictures:
+        places, widths = stations(probability, spec)
+        true_places, true_widths = stations(truth.astype(np.float32), spec)
+        if len(places) and len(true_places):
+            far, nearest = cKDTree(true_places).query(places)
+            errors.append((widths - true_widths[nearest])[far <= REACH_PX])
+    return np.concatenate(errors)
