@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
@@ -20,7 +18,8 @@ from .grid import Floats, Grid, Window
 BBox = tuple[float, float, float, float]
 Transform = Callable[[Floats], Floats]
 
-_SNAP_PX = 1e-6  # a corner this close to a pixel's border lies on it
+# A corner this close to a pixel's border lies on it; 9e6 m are known to 2e-6 px of 1 mm.
+_SNAP_PX = 1e-4
 _CHORD_PX = 0.1  # how far a reprojected edge may bend away from its straight piece
 _MAX_SPLITS = 24
 _POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
@@ -134,10 +133,13 @@ def _snap(pixels: Floats, grid: Grid) -> Window | None:
 
 def _read_polygons(path: Path) -> tuple[shapely.Geometry, CRS | None]:
     """All polygons of a vector file as one valid geometry, and its CRS."""
+    import pyogrio  # loads geopandas if it is installed, 1 s
+    from pyogrio.errors import DataLayerError, DataSourceError
+
     if not path.exists():
         raise InputError(f"{path}: no such file", "check the path given to --aoi")
     try:
-        layer = _polygon_layer(path)
+        layer = _polygon_layer(path, pyogrio.list_layers(path))
         meta, _, wkb, _ = pyogrio.raw.read(path, layer=layer, columns=[], force_2d=True)
         shapes = shapely.from_wkb(wkb)
         crs = CRS.from_user_input(meta["crs"]) if meta["crs"] else None
@@ -155,14 +157,17 @@ def _read_polygons(path: Path) -> tuple[shapely.Geometry, CRS | None]:
     return area, crs
 
 
-def _polygon_layer(path: Path) -> str:
-    """The layer to take; several are fine as long as one only can hold polygons."""
-    layers = [(str(name), kind) for name, kind in pyogrio.list_layers(path) if kind is not None]
+def _polygon_layer(path: Path, found: NDArray[np.object_]) -> str:
+    """The layer to take; several are fine as long as one only can hold polygons.
+
+    `found` is `[n, 2]` of name and geometry type.
+    """
+    layers = [(str(name), kind) for name, kind in found if kind is not None]
     names = [name for name, kind in layers if "Polygon" in kind or kind == "Unknown"]
     if len(names) != 1:
-        found = ", ".join(name for name, _ in layers) or "none"
+        listed = ", ".join(name for name, _ in layers) or "none"
         raise InputError(
-            f"{path}: {len(names)} layers could hold the polygons (layers: {found})",
+            f"{path}: {len(names)} layers could hold the polygons (layers: {listed})",
             "export the one to use into a file of its own",
         )
     return names[0]
