@@ -299,7 +299,8 @@ def station_table(lines: CrackLines, stations_m: float, grid: Grid) -> FeatureTa
     low = where[:, 1] * stations_m
     middle = 0.5 * (low + np.minimum(low + stations_m, last))
     at = begin[lines.offsets[:-1]][where[:, 0]] + middle
-    xs, ys = grid.xy(np.interp(at, begin, lines.x), np.interp(at, begin, lines.y))
+    cols, rows = (np.interp(at, begin, v) if len(begin) else at for v in (lines.x, lines.y))
+    xs, ys = grid.xy(cols, rows)
     points = np.asarray(shapely.points(np.stack([xs, ys], axis=-1)), dtype=object).reshape(-1)
     columns = {"crack_id": where[:, 0] + 1, "width_mm": width * small, "chainage_m": middle}
     return FeatureTable(points, columns)

@@ -170,6 +170,7 @@ def measure_branches(
     beyond = _in_blocks(measure_tips, source, tips, spec, workers, SILENT)
     shift = np.clip(along[:, 1], -_MAX_SHIFT_PX, _MAX_SHIFT_PX)
     shift[branches.ends[~closed]] = 0.0
+    shift, _ = smooth(shift, shift, branches.offsets, closed, spec.smooth_px)  # quiets noise
     x, y = smooth(x - shift * ty, y + shift * tx, branches.offsets, closed, _RIDGE_SIGMA_PX)
     trust = _trust(branches.offsets, branches.nodes, nodes.radius_px, nodes.degree, along[:, 3])
     width_px = _averaged(along[:, 0], trust, branches.offsets)

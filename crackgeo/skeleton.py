@@ -51,6 +51,7 @@ def _thinning_table() -> Codes:
 
 
 _TABLE = _thinning_table()
+_SOLID_REACH_PX = 2  # a pixel's place in a solid rest depends on this many pixels around
 
 
 @compiled
@@ -69,8 +70,8 @@ def _neighbours(a: Codes, i: int, stride: int) -> Any:
 
 
 @compiled
-def _thin(a: Codes, height: int, stride: int, table: Codes, iterations: int) -> bool:
-    """Thin a flat mask with a border of zeros, in place; whether it came to an end.
+def _thin(a: Codes, height: int, stride: int, table: Codes, iterations: int) -> None:
+    """Thin a flat mask with a border of zeros, in place.
 
     A pixel's fate can only change when a neighbour went since its rule was last asked, two
     sub-iterations ago: so only neighbours of the pixels of the last two are looked at again,
@@ -112,8 +113,7 @@ def _thin(a: Codes, height: int, stride: int, table: Codes, iterations: int) -> 
         older, last = last, touched[:n_touched].copy()
         quiet = quiet + 1 if n_gone == 0 else 0
         if quiet == 2:
-            return True
-    return False
+            return
 
 
 def thin(mask: NDArray[np.bool_], iterations: int = VectorSpec.thin_iterations) -> Codes:
@@ -146,21 +146,48 @@ def _padded_mask(codes: Codes, low: int, nodata: int) -> Codes:
 
 
 @compiled
-def _drop_solid(a: Codes, height: int, stride: int) -> Codes:
-    """Take solid rests (a full 3 x 3 and its rim) out of a thinned mask; a mask of their cores."""
-    solid = np.zeros(a.size, np.uint8)
-    found = False
-    for i in range(stride, (height - 1) * stride):
-        if a[i] and _neighbours(a, i, stride) == 255:
-            solid[i] = 1
-            found = True
-    if found:
-        for i in range(stride, (height - 1) * stride):
-            if solid[i]:
-                for down in (-stride, 0, stride):
-                    for right in (-1, 0, 1):
-                        a[i + down + right] = 0
-    return solid
+def _is_deep(codes: Codes, row: int, col: int, low: int, nodata: int, reach: int) -> Any:
+    """Whether the mask goes on for `reach` pixels from a place, looking in 8 directions."""
+    height, width = codes.shape
+    for distance in (max(1, reach // 2), reach):
+        for down in (-distance, 0, distance):
+            for right in (-distance, 0, distance):
+                y, x = row + down, col + right
+                if not (0 <= y < height and 0 <= x < width):
+                    return False
+                if codes[y, x] < low or codes[y, x] == nodata:
+                    return False
+    return True
+
+
+@compiled
+def _drop_solid(
+    mask: Codes, codes: Codes, places: NDArray[np.int32], low: int, nodata: int, reach: int
+) -> NDArray[np.int32]:
+    """Take solid rests (a full 3 x 3 deep in the mask, and its rim) out of a thinned mask.
+
+    Parameters
+    ----------
+    mask : uint8, thinned in place, with a border of 1
+    places : int32 `[n, 2]`, rows and columns in `codes` to look at
+
+    Returns
+    -------
+    int32 `[k, 2]`, the places of the cores. Thinning that has ended can leave a full 3 x 3,
+    too, but none that is deep.
+    """
+    stride = mask.shape[1]
+    flat = mask.reshape(-1)
+    cores = np.empty_like(places)
+    count = 0
+    for row, col in places:
+        full = _neighbours(flat, (row + 1) * stride + col + 1, stride) == 255
+        if full and _is_deep(codes, row, col, low, nodata, reach):
+            cores[count, 0], cores[count, 1] = row, col
+            count += 1
+    for row, col in cores[:count]:
+        mask[row : row + 3, col : col + 3] = 0
+    return cores[:count].copy()
 
 
 @compiled
@@ -198,12 +225,6 @@ def _peak(codes: Codes, row: int, col: int, nodata: int) -> int:
             if codes[y, x] != nodata and codes[y, x] > best:
                 best = codes[y, x]
     return best
-
-
-def _places(mask: Codes) -> NDArray[np.int32]:
-    """Rows and columns, int32 `[n, 2]`, of the pixels set in a mask."""
-    flat = np.flatnonzero(np.ascontiguousarray(mask).reshape(-1).view(np.bool_))
-    return np.stack(np.divmod(flat, mask.shape[1]), axis=-1).astype(np.int32)
 
 
 @compiled
@@ -281,33 +302,55 @@ def _reported(parts: Iterator[Skeleton], total: int, monitor: Monitor) -> Iterat
 
 
 def _skeletonize_block(source: ProbabilitySource, spec: VectorSpec, core: Window) -> Skeleton:
-    cap = 2 * spec.thin_iterations
-    window = grown(core, cap + 2, source.shape)  # 2 more for the solid rests
+    cap, low = 2 * spec.thin_iterations, low_code(spec)
+    window = grown(core, cap + _SOLID_REACH_PX, source.shape)
     codes = np.ascontiguousarray(source.read(window))
-    row, col = core.row - window.row, core.col - window.col
-    inner = np.ascontiguousarray(codes[row : row + core.height, col : col + core.width])
-    low, width = low_code(spec), source.shape[1]
-    places = solid = np.empty((0, 2), np.int32)
+    inner = _part(codes, window, core)
+    places = cores = np.empty((0, 2), np.int32)
     if ((inner >= low) & (inner != PROB_NODATA)).any():
-        mask = _padded_mask(codes, low, PROB_NODATA)
-        height, stride = mask.shape
-        ended = _thin(mask.reshape(-1), height, stride, _TABLE, spec.thin_iterations)
-        inside = np.s_[row + 1 : row + 1 + core.height, col + 1 : col + 1 + core.width]
-        if not ended:
-            rests = _drop_solid(mask.reshape(-1), height, stride).reshape(mask.shape)
-            solid = _row_starts(_places(rests[inside]))
-        places = _places(mask[inside])
-    shift = np.array([row, col], np.int32)
-    radius_px, peak = _measure_pixels(codes, places + shift, low, PROB_NODATA, cap)
+        places, cores = _thin_window(codes, window, core, source.shape, spec)
+    radius_px, peak = _measure_pixels(codes, places, low, PROB_NODATA, cap)
     runs = _runs((inner >= high_code(spec)) & (inner != PROB_NODATA))
     return Skeleton(
         source.shape,
-        _keys(places, core, width),
+        _keys(places, window, source.shape[1]),
         radius_px,
         peak,
         runs + np.array([core.row, core.col, core.col], np.int32),
-        _keys(solid, core, width),
+        _keys(_row_starts(cores), window, source.shape[1]),
     )
+
+
+def _thin_window(
+    codes: Codes, window: Window, core: Window, shape: tuple[int, int], spec: VectorSpec
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Places in the window of the core's centre pixels, and of its solid pixels."""
+    low = low_code(spec)
+    mask = _padded_mask(codes, low, PROB_NODATA)
+    height, stride = mask.shape
+    _thin(mask.reshape(-1), height, stride, _TABLE, spec.thin_iterations)
+    thinned = mask[1:-1, 1:-1]
+    around = grown(core, _SOLID_REACH_PX, shape)
+    places = _places(thinned, window, around)
+    reach = max(1, spec.thin_iterations // 2)
+    cores = _drop_solid(mask, codes, places, low, PROB_NODATA, reach)
+    row, col = core.row - window.row, core.col - window.col
+    own = (cores >= [row, col]) & (cores < [row + core.height, col + core.width])
+    return _places(thinned, window, core), cores[own.all(axis=1)]
+
+
+def _part(array: Codes, window: Window, part: Window) -> Codes:
+    """The pixels of a part of a window, as an array of its own."""
+    row, col = part.row - window.row, part.col - window.col
+    return np.ascontiguousarray(array[row : row + part.height, col : col + part.width])
+
+
+def _places(mask: Codes, window: Window, part: Window) -> NDArray[np.int32]:
+    """Rows and columns in the window, int32 `[n, 2]`, of the pixels set in a part of it."""
+    inner = _part(mask, window, part)
+    rows, cols = np.divmod(np.flatnonzero(inner.reshape(-1).view(np.bool_)), part.width)
+    places = np.stack([rows + part.row - window.row, cols + part.col - window.col], axis=-1)
+    return places.astype(np.int32)
 
 
 def _keys(places: NDArray[np.int32], window: Window, width: int) -> Ints:

@@ -1,0 +1,292 @@
+"""Sub-pixel measures along a chain of points: smoothing, and profiles of probability across it.
+
+All coordinates are of the whole raster (corner origin), whatever block is in memory, so that
+the floating-point results are the same to the last bit from any block size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .blocks import Codes
+from .jit import compiled
+from .specs import PROB_NODATA, PROB_SCALE
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+STEP_PX = 0.25  # distance of the samples of a profile
+BEYOND_PX = 3.5  # a profile goes on this far beyond the distance to background, for its foot
+_RIDGE_PX = 1.5  # the ridge lies this close to the thinned line
+_VALLEY = 0.05  # a rise by so much beyond the foot is the next crack (or noise)
+_NARROW_PX, _WIDE_PX = 3.0, 5.0  # integral below, crossing above, blended between
+_MAX_FOOT = 0.2  # a background above this is not taken for a pedestal
+
+
+@compiled
+def smooth(
+    x: Floats, y: Floats, offsets: Ints, closed: Bools, sigma: float
+) -> tuple[Floats, Floats]:
+    """Chains smoothed by a Gaussian over their points; ends stay where they are.
+
+    Beyond an end the chain goes on as its own point reflection, so that it neither shrinks
+    nor bends; a closed chain (first point = last point) goes round.
+    """
+    reach = int(np.ceil(4 * sigma))
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    weights /= weights.sum()
+    out_x, out_y = np.empty_like(x), np.empty_like(y)
+    for chain in range(len(offsets) - 1):
+        begin, n = offsets[chain], offsets[chain + 1] - offsets[chain]
+        last = begin + n - 1
+        for i in range(n):
+            sum_x = sum_y = 0.0
+            for k in range(-reach, reach + 1):
+                t, weight = i + k, weights[k + reach]
+                if closed[chain]:
+                    j = begin + t % (n - 1)
+                    sum_x += weight * x[j]
+                    sum_y += weight * y[j]
+                elif t < 0:
+                    j = begin + min(-t, n - 1)
+                    sum_x += weight * (2 * x[begin] - x[j])
+                    sum_y += weight * (2 * y[begin] - y[j])
+                elif t >= n:
+                    j = begin + max(2 * (n - 1) - t, 0)
+                    sum_x += weight * (2 * x[last] - x[j])
+                    sum_y += weight * (2 * y[last] - y[j])
+                else:
+                    sum_x += weight * x[begin + t]
+                    sum_y += weight * y[begin + t]
+            out_x[begin + i], out_y[begin + i] = sum_x, sum_y
+    return out_x, out_y
+
+
+@compiled
+def tangents(x: Floats, y: Floats, offsets: Ints, closed: Bools) -> tuple[Floats, Floats]:
+    """Unit tangent at every point, from its two neighbours in the chain."""
+    tx, ty = np.empty_like(x), np.empty_like(y)
+    for chain in range(len(offsets) - 1):
+        begin, last = offsets[chain], offsets[chain + 1] - 1
+        for i in range(begin, last + 1):
+            before, after = max(i - 1, begin), min(i + 1, last)
+            if closed[chain] and i == begin:
+                before = last - 1
+            if closed[chain] and i == last:
+                after = begin + 1
+            dx, dy = x[after] - x[before], y[after] - y[before]
+            length = np.sqrt(dx * dx + dy * dy)
+            tx[i], ty[i] = (dx / length, dy / length) if length > 0 else (1.0, 0.0)
+    return tx, ty
+
+
+@compiled
+def _sample(codes: Codes, row: int, col: int, height: int, width: int, x: float, y: float) -> Any:
+    """Probability at a place by bilinear interpolation; -1 outside the raster or without data.
+
+    `codes` is the part of the raster (height, width) that begins at (row, col).
+    """
+    if x < 0 or y < 0 or x >= width or y >= height:
+        return -1.0
+    nearest = codes[int(y) - row, int(x) - col]
+    if nearest == PROB_NODATA:
+        return -1.0
+    u, v = min(max(x - 0.5, 0.0), width - 1.0), min(max(y - 0.5, 0.0), height - 1.0)
+    j, i = int(u), int(v)
+    fu, fv = u - j, v - i
+    total = 0.0
+    for down in range(2):
+        for right in range(2):
+            weight = (fv if down else 1 - fv) * (fu if right else 1 - fu)
+            if weight > 0:
+                code = codes[i + down - row, j + right - col]
+                total += weight * (nearest if code == PROB_NODATA else code)
+    return total * PROB_SCALE
+
+
+@compiled
+def _side(values: Floats, size: int, half: float, out: Floats) -> None:
+    """Read one side of a profile outwards from the ridge.
+
+    Parameters
+    ----------
+    values : float64, probabilities from the ridge (index 0) outwards, `size` of them
+    half : probability of the crack's edge
+    out : float64 `[3]`, written: distance at which `half` is crossed (px), number of samples
+        up to the foot, probability at the foot
+    """
+    crossing = -1.0
+    lowest = 9.0
+    foot = size
+    for k in range(size):
+        if crossing < 0 and values[k] < half:
+            if k == 0:
+                crossing = 0.0
+            else:
+                crossing = STEP_PX * (k - 1 + (values[k - 1] - half) / (values[k - 1] - values[k]))
+        if crossing >= 0:
+            if values[k] > lowest + _VALLEY:
+                foot = k
+                break
+            lowest = min(lowest, values[k])
+    out[0] = crossing if crossing >= 0 else STEP_PX * max(size - 1, 0)
+    out[1] = foot
+    out[2] = lowest if lowest < 9 else 0.0
+
+
+@compiled
+def _plateau(values: Floats, ridge: int, left: float, right: float) -> Any:
+    """Mean probability of the middle quarter of a profile between its crossings."""
+    middle = 0.5 * (right - left)
+    reach = 0.125 * (left + right)
+    low = ridge + int(np.floor((middle - reach) / STEP_PX))
+    high = ridge + int(np.ceil((middle + reach) / STEP_PX))
+    return values[low : high + 1].mean()
+
+
+@compiled
+def _measure_profile(values: Floats, centre: int, low: int, high: int, out: Floats) -> None:
+    """Width, offset and peak of one profile.
+
+    The integral of probability over the profile is the width of a crack that blur has spread
+    over pixels (below about 3 px); where a plateau is seen (above about 5 px) the crossing of
+    half height is better, as it forgives a plateau below 1.
+
+    Parameters
+    ----------
+    values : float64, probabilities; those at `low <= k < high` were read
+    centre : index of the chain's point
+    out : float64 `[3]`, written: width (px), offset of the ridge from the centre (px), peak
+    """
+    reach = int(_RIDGE_PX / STEP_PX)
+    ridge = centre
+    for k in range(max(low, centre - reach), min(high, centre + reach + 1)):
+        if values[k] > values[ridge] + 1e-9:
+            ridge = k
+    peak = values[ridge]
+    left, right = np.empty(3), np.empty(3)
+    half = 0.5 * peak if peak < 1 else 0.5
+    for _ in range(2):
+        _side(values[low : ridge + 1][::-1], ridge + 1 - low, half, left)
+        _side(values[ridge:high], high - ridge, half, right)
+        foot = min(0.5 * (left[2] + right[2]), _MAX_FOOT)
+        crossing = left[0] + right[0]
+        top = _plateau(values, ridge, left[0], right[0]) if crossing > _NARROW_PX else peak
+        half = 0.5 * (top + foot)
+    total = moment = 0.0
+    for k in range(ridge - int(left[1]) + 1, ridge + int(right[1])):
+        value = max(values[k] - foot, 0.0)
+        total += value
+        moment += value * (k - centre)
+    integral = total * STEP_PX
+    wide = min(max((integral - _NARROW_PX) / (_WIDE_PX - _NARROW_PX), 0.0), 1.0)
+    middle = 0.5 * (right[0] - left[0]) + (ridge - centre) * STEP_PX
+    out[0] = (1 - wide) * integral + wide * crossing
+    centroid = moment / total * STEP_PX if total > 0 else 0.0
+    out[1] = (1 - wide) * centroid + wide * middle
+    out[2] = peak
+
+
+@compiled
+def measure_profiles(
+    codes: Codes,
+    row: int,
+    col: int,
+    height: int,
+    width: int,
+    points: Floats,
+    edge_level: float,
+) -> Floats:
+    """Profiles across chains at their points.
+
+    Parameters
+    ----------
+    codes : uint8, part of the raster (height, width) that begins at (row, col); it must reach
+        as far around the points as the profiles do
+    points : float64 `[n, 5]`: x, y, unit tangent x, y, and reach of the profile (px)
+    edge_level : a profile that leaves the raster or the data at a probability above this is cut
+
+    Returns
+    -------
+    float64 `[n, 4]`: width (px), offset along the normal (-ty, tx) (px), peak probability, and
+    1 where the profile is cut by the border or missing data
+    """
+    out = np.zeros((len(points), 4))
+    found = np.empty(3)
+    size = int(np.ceil(points[:, 4].max() / STEP_PX)) if len(points) else 0
+    values = np.zeros(2 * size + 1)
+    for i in range(len(points)):
+        x, y, tx, ty, reach = points[i]
+        steps = int(np.ceil(reach / STEP_PX))
+        here = _sample(codes, row, col, height, width, x, y)
+        if here < 0:
+            out[i, 3] = 1
+            continue
+        values[size] = here
+        ends = (size, size)
+        for side in (-1, 1):
+            last = here
+            k = 1
+            while k <= steps:
+                s = side * k * STEP_PX
+                value = _sample(codes, row, col, height, width, x - s * ty, y + s * tx)
+                if value < 0:
+                    if last >= edge_level:
+                        out[i, 3] = 1
+                    break
+                values[size + side * k] = last = value
+                k += 1
+            ends = (size - k + 1, ends[1]) if side < 0 else (ends[0], size + k)
+        _measure_profile(values, size, ends[0], ends[1], found)
+        out[i, :3] = found
+    return out
+
+
+@compiled
+def measure_tips(
+    codes: Codes,
+    row: int,
+    col: int,
+    height: int,
+    width: int,
+    points: Floats,
+    edge_level: float,
+) -> Floats:
+    """How far cracks go on beyond the free ends of their chains.
+
+    Parameters are those of `measure_profiles`; the tangent points outwards.
+
+    Returns
+    -------
+    float64 `[n, 2]`: distance (px) along the tangent to the crack's edge (half of the
+    probability at the end), and 1 where the border or missing data comes first
+    """
+    out = np.zeros((len(points), 2))
+    for i in range(len(points)):
+        x, y, tx, ty, reach = points[i]
+        first = _sample(codes, row, col, height, width, x, y)
+        if first < 0:
+            out[i, 1] = 1
+            continue
+        half = 0.5 * min(first, 1.0)
+        last = first
+        k = 1
+        while k * STEP_PX <= reach:
+            s = k * STEP_PX
+            value = _sample(codes, row, col, height, width, x + s * tx, y + s * ty)
+            if value < 0:
+                out[i, 1] = last >= edge_level
+                break
+            if value < half:
+                s -= STEP_PX * (half - value) / (last - value)
+                out[i, 0] = s
+                break
+            last = value
+            k += 1
+        if out[i, 0] == 0:
+            out[i, 0] = (k - 1) * STEP_PX
+    return out
