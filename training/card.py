@@ -73,8 +73,9 @@ def _calibration_lines(c: Calibration) -> list[str]:
         "part of the weights",
         f"- expected calibration error on val {c.reliability.error:.4f} "
         f"(before: {c.reliability_before.error:.4f}); sets count equally",
-        f"- mask: p >= {c.threshold:g}; a network must reach that, is followed down to "
-        f"{c.threshold_low:g} and is at least {c.min_length_px:g} px long",
+        "- outlines lie at p = 0.5, the level of the best mean IoU over sets with true outlines",
+        f"- a network must reach p = {c.threshold:g}, is followed down to {c.threshold_low:g} and "
+        f"is at least {c.min_length_px:g} px long",
         f"- of {c.negatives} crack-free pictures {c.clean_share:.1%} stay without an object",
     ]
     if c.width_error_px is not None and c.width_bias_px is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +61,10 @@ class Evaluation:
     pictures: tuple[PictureScore, ...]
 
 
-def rule_of(info: ModelInfo, threshold: float | None = None) -> ObjectRule:
-    """The rule that a model file asks for, with another threshold where given."""
-    high = info.threshold if threshold is None else threshold
-    return ObjectRule(high, min(high, info.threshold_low), info.min_length_px)
+def rule_of(info: ModelInfo, outline: float | None = None) -> ObjectRule:
+    """The rule that a model file asks for; masks at p >= 0.5 unless told otherwise."""
+    rule = ObjectRule(info.threshold, info.threshold_low, info.min_length_px)
+    return rule if outline is None else replace(rule, outline=outline)
 
 
 def find_records(data: Path, split: str | None, sets: Sequence[str] = ()) -> list[Record]:
@@ -121,7 +121,7 @@ def evaluate(
     ----------
     segmenter : the model
     records : the pictures
-    rule : thresholds and shortest object; None takes the model's own
+    rule : outline, thresholds and shortest object; None takes the model's own
     variants : disturbances, see `noise.disturb`
     monitor : progress in pictures; may cancel
     """

@@ -30,14 +30,16 @@ class ObjectRule:
 
     Parameters
     ----------
-    threshold : a pixel mask is p >= threshold, and a network must reach it somewhere
-    threshold_low : a network is followed down to this probability
+    threshold : a network must reach this probability somewhere
+    threshold_low : and is followed down to this one
     min_length_px : networks with fewer centreline pixels are dropped
+    outline : pixel masks are p >= outline, whatever the network; 0.5 is argmax, as published
     """
 
     threshold: float = 0.5
     threshold_low: float = 0.25
     min_length_px: float = 20.0
+    outline: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,9 @@ def score(probability: NDArray[np.float32], truth: Mask, rule: ObjectRule) -> Sc
     ----------
     probability : float32 `[H, W]` in [0, 1]
     truth : bool `[H, W]`
-    rule : threshold of the mask, and what counts as an object
+    rule : outline of the mask, and what counts as an object
     """
-    mask = probability >= rule.threshold
+    mask = probability >= rule.outline
     parts = {"n": 1.0, **_overlap(mask, truth), **_tolerant(mask, truth)}
     parts |= _centrelines(mask, truth)
     parts |= _crack_free(mask, truth, probability, rule)

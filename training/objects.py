@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from .metrics import CENTRELINE_PX, centrelines, within
 
-HIGHS = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
-LOWS = (0.2, 0.3, 0.4)
+HIGHS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
+LOWS = (0.25, 0.35, 0.45)
 MIN_LENGTHS_PX = (12.0, 16.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0)
 
 

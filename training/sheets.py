@@ -26,12 +26,12 @@ def panel(
     image: Picture,
     truth: NDArray[np.bool_],
     probability: NDArray[np.float32],
-    threshold: float,
+    outline: float,
     caption: str,
     side_px: int = 300,
 ) -> Picture:
     """One row of a sheet: image, truth, probability, outcome; uint8 `[h, w, 3]` RGB."""
-    mask = probability >= threshold
+    mask = probability >= outline
     marked = image.copy()
     marked[truth] = GREEN
     outcome = (image * 0.45).astype(np.uint8)
@@ -58,7 +58,11 @@ def _fit(picture: Picture, side_px: int) -> Picture:
 
 
 def write_sheet(
-    path: Path, segmenter: Segmenter, records: Sequence[Record], captions: Sequence[str]
+    path: Path,
+    segmenter: Segmenter,
+    records: Sequence[Record],
+    captions: Sequence[str],
+    outline: float = 0.5,
 ) -> None:
     """Predict pictures again and write them as one sheet.
 
@@ -69,9 +73,8 @@ def write_sheet(
     """
     pairs = [read_pair(record) for record in records]
     maps = predict_images(segmenter, (image for image, _ in pairs))
-    threshold = segmenter.info.threshold
     rows = [
-        panel(image, mask > 0, probability, threshold, caption)
+        panel(image, mask > 0, probability, outline, caption)
         for (image, mask), probability, caption in zip(pairs, maps, captions, strict=True)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +83,11 @@ def write_sheet(
 
 
 def write_extremes(
-    folder: Path, segmenter: Segmenter, pictures: Sequence[PictureScore], count: int
+    folder: Path,
+    segmenter: Segmenter,
+    pictures: Sequence[PictureScore],
+    count: int,
+    outline: float = 0.5,
 ) -> list[Path]:
     """Write the worst and the best pictures of each set by 2 px F1: `SET_worst.png`, ..."""
     paths = []
@@ -91,6 +98,6 @@ def write_extremes(
             captions = [
                 f"{p.record.image.stem}  IoU {p.iou:.3f}  2 px F1 {p.f1_2px:.3f}" for p in chosen
             ]
-            write_sheet(path, segmenter, [p.record for p in chosen], captions)
+            write_sheet(path, segmenter, [p.record for p in chosen], captions, outline)
             paths.append(path)
     return paths

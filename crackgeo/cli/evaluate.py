@@ -26,7 +26,9 @@ EXTRA = 'install the training extra: pip install "crackgeo[train]"'
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Probability that makes a crack pixel. Default: the model's own.",
+    default=0.5,
+    show_default=True,
+    help="Probability from which on a pixel counts as crack.",
 )
 @click.option(
     "-o",
@@ -49,7 +51,7 @@ def evaluate_command(
     split: str,
     sets: tuple[str, ...],
     noise: bool,
-    threshold: float | None,
+    threshold: float,
     output: Path | None,
     sheets: int,
     model: str,
@@ -79,5 +81,5 @@ def evaluate_command(
         if output is not None:
             write_report(result, output)
             if sheets:
-                write_extremes(output, segmenter, result.pictures, sheets)
+                write_extremes(output, segmenter, result.pictures, sheets, rule.outline)
     console.result(to_dict(result), to_markdown(result.scores))

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 from crackgeo_training.calibrate import (
+    Predicted,
+    best_level,
     calibrate,
     choose_rule,
     crack_free,
     drawn_negatives,
-    fit,
+    fit_temperature,
     held_out,
     reliability,
 )
@@ -25,9 +27,20 @@ def histograms(temperature, offset):
 
 
 @pytest.mark.parametrize(("temperature", "offset"), [(1.0, 0.0), (2.5, -1.0), (0.6, 0.8)])
-def test_the_fit_finds_temperature_and_offset(temperature, offset):
-    got = fit(*histograms(temperature, offset))
-    assert got == pytest.approx((temperature, offset), abs=0.01)
+def test_the_fit_finds_the_temperature(temperature, offset):
+    got = fit_temperature(*histograms(temperature, offset), offset)
+    assert got == pytest.approx(temperature, abs=0.01)
+
+
+def test_the_level_of_the_best_masks():
+    truth = np.zeros((20, 40), bool)
+    truth[5:9] = True
+    logit = np.full((20, 40), -6.0, np.float16)
+    logit[3:11], logit[5:9] = 1.0, 3.0  # a rim of too much around every crack
+    assert best_level([Predicted("a", logit, truth)]) == pytest.approx(2, abs=0.1)
+    thin = np.zeros((20, 40), bool)
+    thin[3:11] = True
+    assert best_level([Predicted("a", logit, thin)]) == pytest.approx(-2.5, abs=0.1)
 
 
 def test_reliability_of_a_calibrated_and_an_overconfident_model():

@@ -63,7 +63,7 @@ def test_a_folder_without_pictures(tmp_path):
 def test_the_rule_is_the_models_own_unless_told_otherwise():
     info = ModelInfo("m", "0", 0.6, 0.35, 33)
     assert rule_of(info) == ObjectRule(0.6, 0.35, 33)
-    assert rule_of(info, 0.3) == ObjectRule(0.3, 0.3, 33)
+    assert rule_of(info, 0.3) == ObjectRule(0.6, 0.35, 33, outline=0.3)
 
 
 def test_cancelling_stops_between_pictures(data):
