@@ -198,16 +198,19 @@ def script() -> ModuleType:
     return module
 
 
-def test_files(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files(
+    script: ModuleType,
+    pavement: Pavement,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     script.main(["--out", str(tmp_path / "new"), "--seed", "5", "--size", "400", "300"])
     assert "cracks" in capsys.readouterr().out
     with rasterio.open(tmp_path / "new" / "survey.tif") as raster:
         assert raster.crs.to_epsg() == 32632
         assert raster.res == (0.002, 0.002)
         assert raster.colorinterp[3] == ColorInterp.alpha
-        assert np.array_equal(
-            np.moveaxis(raster.read([1, 2, 3]), 0, -1), draw_pavement(5, SHAPE).rgb
-        )
+        assert np.array_equal(np.moveaxis(raster.read([1, 2, 3]), 0, -1), pavement.rgb)
         bounds = raster.bounds
     cracks = pyogrio.read_dataframe(tmp_path / "new" / "truth.gpkg", layer="cracks")
     assert np.allclose(cracks.geometry.length, cracks.length_m, rtol=0.03)
@@ -221,9 +224,10 @@ def test_files(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "joint" in set(others.kind)
 
 
-def test_truth_lies_on_the_cracks_of_the_picture(script: ModuleType, tmp_path: Path) -> None:
+def test_truth_lies_on_the_cracks_of_the_picture(
+    script: ModuleType, pavement: Pavement, tmp_path: Path
+) -> None:
     """From ground to pixel and back: a dark line under every true centre-line."""
-    pavement = draw_pavement(5, SHAPE)
     script.write_survey(tmp_path / "s.tif", pavement)
     script.write_truth(tmp_path / "t.gpkg", pavement)
     cracks = pyogrio.read_dataframe(tmp_path / "t.gpkg", layer="cracks")

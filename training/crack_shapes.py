@@ -197,7 +197,8 @@ def draw_cracks(cracks: Sequence[Crack], shape: Shape, reach_px: float = 24.0) -
 
 def _draw_crack(crack: Crack, cover: Field, distance: Field, width: Field, reach_px: float) -> None:
     """Add one crack to the three fields, in place."""
-    rows, cols = _near(crack.points, cover.shape, reach_px)
+    enough_px = 10 + 1.2 * float((crack.left_px + crack.right_px).max())  # beyond, it has no effect
+    rows, cols = _near(crack.points, cover.shape, min(reach_px, enough_px))
     if len(rows) == 0:
         return
     centres = np.stack([cols, rows], axis=-1) + 0.5

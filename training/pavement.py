@@ -6,6 +6,7 @@ in pixels, (col, row) with (0, 0) at the corner of the first pixel; light is lin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -140,11 +141,12 @@ _SEALS: tuple[tuple[tuple[float, float], ...], ...] = (
 def _bare_road(seed: int, shape: Shape) -> _Scene:
     """Asphalt and concrete side by side, on a road that runs a little askew."""
     rng = np.random.default_rng((seed, 0))
-    angle = float(np.radians(rng.uniform(4, 9)))
+    angle = math.radians(rng.uniform(4, 9))
     rows, cols = np.indices(shape, dtype=np.float32)
     x, y = cols + 0.5 - shape[1] / 2, rows + 0.5 - shape[0] / 2
-    across = np.asarray(x * np.cos(angle) + y * np.sin(angle) + shape[1] / 2, np.float32)
-    along = np.asarray(-x * np.sin(angle) + y * np.cos(angle) + shape[0] / 2, np.float32)
+    cos, sin = math.cos(angle), math.sin(angle)
+    across = np.asarray(x * cos + y * sin + shape[1] / 2, np.float32)
+    along = np.asarray(-x * sin + y * cos + shape[0] / 2, np.float32)
     picture, relief = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.float32)
     is_asphalt = across < 0.64 * shape[1] + 1.5 * smooth_noise(rng, shape, 8)
     left, right = bounding(is_asphalt), bounding(~is_asphalt)

@@ -6,6 +6,7 @@ Each function changes a picture (float32 `[H, W, 3]`, linear light, 0 to 1) in p
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,9 +210,10 @@ def tree_shadow(
     leaves = layered_noise(rng, shape, (9, 16, 30), 1.1)
     shade = np.clip((crown + 0.75 * leaves) * 1.6 + 0.2, 0, 1)
     for _ in range(5):
-        bearing = rng.uniform(np.radians(10), np.radians(80))
-        ahead = -dx * np.cos(bearing) - dy * np.sin(bearing)
-        side = dx * np.sin(bearing) - dy * np.cos(bearing) - 0.0004 * rng.normal() * ahead**2
+        bearing = rng.uniform(math.radians(10), math.radians(80))
+        cos, sin = math.cos(bearing), math.sin(bearing)
+        ahead = -dx * cos - dy * sin
+        side = dx * sin - dy * cos - 0.0004 * rng.normal() * ahead**2
         width = np.clip(9 - 6.5 * r / (radius_px * 1.35), 0.0, 9)
         branch = edge(np.abs(side) - width, 4.5) * (ahead > 0) * (width > 0.2)
         shade = np.maximum(shade, 0.85 * branch)
