@@ -38,12 +38,13 @@ def augment(
         (config.paint, _paint),
         (config.tone, _tone),
         (config.gamma, _gamma),
+        (config.hue, _hue),
         (config.blur, _blur),
         (config.grey, _grey),
         (config.noise, _noise),
         (config.jpeg, _jpeg),
     ):
-        if rng.random() < chance:
+        if chance > 0 and rng.random() < chance:
             x = change(x, rng)
     return np.clip(x, 0, 255).astype(np.uint8), np.ascontiguousarray(label)
 
@@ -133,6 +134,14 @@ def _tone(x: Image, rng: Rng) -> Image:
 
 def _gamma(x: Image, rng: Rng) -> Image:
     return (255 * np.clip(x / 255, 0, 1) ** rng.uniform(0.6, 1.7)).astype(np.float32)
+
+
+def _hue(x: Image, rng: Rng) -> Image:
+    """White balance and saturation of another camera, or of another kind of stone."""
+    grey = x.mean(axis=2, keepdims=True)
+    gains = np.exp(rng.normal(0, 0.12, 3)).astype(np.float32)
+    saturation = np.float32(rng.uniform(0.2, 1.8))
+    return np.asarray((grey + (x - grey) * saturation) * gains, np.float32)
 
 
 def _blur(x: Image, rng: Rng) -> Image:

@@ -7,7 +7,6 @@ drawn scenes without a crack.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ from crackgeo.models.protocol import Segmenter
 from crackgeo.monitor import SILENT, Monitor
 from crackgeo.specs import VectorSpec
 
-from .data import Record, read_pair
+from .data import Record, held_out, read_pair
 from .evaluate import predicted
 from .objects import HIGHS, LOWS, MIN_LENGTHS_PX, LineTable, line_table
 from .predict_images import predict_images
@@ -28,7 +27,6 @@ from .scenes import draw_negative
 from .widths import width_errors
 
 STAGE = "calibrate"
-HOLD_OUT_PARTS = 4  # one picture in so many is set apart
 DRAWN = 48
 DRAWN_PX = 448
 OUTLINED_SETS = ("deepcrack",)
@@ -92,12 +90,6 @@ class Calibration:
     negatives: int
     width_error_px: float | None
     width_bias_px: float | None
-
-
-def held_out(record: Record, parts: int = HOLD_OUT_PARTS) -> bool:
-    """Whether a picture is set apart; depends on its file name alone."""
-    digest = hashlib.sha256(record.image.name.encode()).digest()
-    return int.from_bytes(digest[:4], "big") % parts == 0
 
 
 def crack_free(records: Sequence[Record]) -> list[Record]:

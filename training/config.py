@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,13 +14,26 @@ Section = TypeVar("Section")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is learned from: sets, how often each is drawn, whose labels are too fat."""
+    """What is learned from.
+
+    Parameters
+    ----------
+    manifest, train_split : the pictures, below the data folder
+    procedural_share : share of the samples that are drawn scenes without a crack
+    set_weight : how often a set is drawn, before normalisation
+    loose_px : rim inside the label that is not learned from, by set
+    extra_manifests : more pictures, such as those of `crackgeo_training.draw_set`
+    hold_out_sets : of these, the pictures that `data.held_out` sets apart are not learned
+        from, so that the object rule can be chosen on them
+    """
 
     manifest: str
     train_split: str
     procedural_share: float
     set_weight: dict[str, float]
     loose_px: dict[str, float]
+    extra_manifests: tuple[str, ...] = ()
+    hold_out_sets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,11 +51,15 @@ class AugmentConfig:
     shadow: float
     paint: float
     grey: float
+    hue: float = 0.0
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Optimiser, schedule and bookkeeping."""
+    """Optimiser, schedule and bookkeeping.
+
+    `skeleton_weight` weighs the recall of centrelines in the loss, see `losses.crack_loss`.
+    """
 
     seed: int
     iterations: int
@@ -54,6 +71,7 @@ class TrainConfig:
     dice_weight: float
     ema_decay: float
     checkpoint_every: int
+    skeleton_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -86,8 +104,9 @@ def load_config(path: Path) -> Config:
 
 def _section(kind: type[Section], raw: dict[str, Any], name: str, path: Path) -> Section:
     values = raw.get(name, {})
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if wrong := set(values) ^ known:
-        state = "unknown" if wrong - known else "missing"
-        raise UsageError(f"{path}: [{name}] has {state} keys: {', '.join(sorted(wrong))}")
+    known = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
+    needed = {key for key, default in known.items() if default is MISSING}
+    for state, wrong in (("unknown", set(values) - set(known)), ("missing", needed - set(values))):
+        if wrong:
+            raise UsageError(f"{path}: [{name}] has {state} keys: {', '.join(sorted(wrong))}")
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

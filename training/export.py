@@ -31,6 +31,7 @@ from .data import read_licences, read_manifest
 from .evaluate import Evaluation, evaluate, find_records
 from .noise import VARIANTS
 from .report import to_dict
+from .train import read_state
 
 HEAD_BIAS = "final.head.bias"
 HEAD_WEIGHT = "final.head.weight"
@@ -93,16 +94,13 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], int]:
 
     Half precision halves the file; the scores are taken from the stored weights.
     """
-    try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        weights: dict[str, Tensor] = state["ema"]
-        iteration = int(state["iteration"])
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError) as error:
-        raise ModelError(f"{path}: not a checkpoint of crackgeo train ({error})") from error
+    state = read_state(path)
+    weights: dict[str, Tensor] = state["ema"]
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():
             raise ModelError(f"{path}: {name} is not finite", "go back to an earlier checkpoint")
-    return {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}, iteration
+    halved = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+    return halved, int(state["iteration"])
 
 
 def shifted(weights: Mapping[str, Tensor], offset: float) -> dict[str, Tensor]:

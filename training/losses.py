@@ -5,23 +5,33 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from .data import IGNORE
+from .data import CORE, IGNORE
 
 
-def crack_loss(logits: Tensor, label: Tensor, dice_weight: float) -> Tensor:
+def crack_loss(
+    logits: Tensor, label: Tensor, dice_weight: float, skeleton_weight: float = 0.0
+) -> Tensor:
     """Binary cross entropy plus soft Dice over the batch, pixels labelled 255 left out.
+
+    With `skeleton_weight`, also one minus the soft recall of the centrelines (Kirchhoff et al.,
+    ECCV 2024): a hairline counts as much as a wide crack of the same length.
 
     Parameters
     ----------
     logits : float `[N, 1, H, W]`
-    label : uint8 `[N, 1, H, W]`, 0, 1 or 255
-    dice_weight : weight of the Dice term
+    label : uint8 `[N, 1, H, W]`, 0, 1, 255, or 2 for crack at the centreline
+    dice_weight, skeleton_weight : weights of these terms
     """
     known = (label != IGNORE).float()
-    truth = (label == 1).float()
+    truth = ((label == 1) | (label == CORE)).float()
     entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     entropy = (entropy * known).sum() / known.sum().clamp(min=1)
     probability = logits.sigmoid() * known
     overlap = (probability * truth).sum()
     dice = 1 - (2 * overlap + 1) / (probability.sum() + truth.sum() + 1)
-    return entropy + dice_weight * dice
+    loss = entropy + dice_weight * dice
+    if skeleton_weight > 0:
+        core = (label == CORE).float()
+        recall = ((probability * core).sum() + 1) / (core.sum() + 1)
+        loss = loss + skeleton_weight * (1 - recall)
+    return loss

@@ -46,13 +46,13 @@ def panel(
 
 
 def _fit(picture: Picture, side_px: int) -> Picture:
-    """Scaled into a square with a white rim, so that rows of one sheet line up."""
+    """Scaled to fit a square, with white to the right, so that rows of one sheet line up."""
     height, width = picture.shape[:2]
     scale = side_px / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
     small = cv2.resize(picture, size, interpolation=smooth)
-    out = np.full((side_px, side_px + GAP_PX, 3), 255, np.uint8)
+    out = np.full((size[1] + GAP_PX, side_px + GAP_PX, 3), 255, np.uint8)
     out[: size[1], : size[0]] = small
     return out
 

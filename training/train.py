@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
+from pickle import UnpicklingError
+from typing import Any, TextIO
 
 import cv2
 import torch
@@ -21,7 +22,7 @@ from crackgeo.models.compact import CompactNet
 from crackgeo.monitor import SILENT, Monitor
 
 from .config import Config
-from .data import CrackDataset, read_manifest
+from .data import CrackDataset, training_records
 from .losses import crack_loss
 
 Report = Callable[[str], None]
@@ -50,6 +51,7 @@ def train(
     out_dir: Path,
     report: Report = print,
     monitor: Monitor = SILENT,
+    start: Path | None = None,
 ) -> Path:
     """Train `compact`, or go on from the checkpoint in `out_dir`.
 
@@ -60,6 +62,7 @@ def train(
     out_dir : receives checkpoint.pt and log.csv (iteration, loss, crops a second)
     report : told a line every `checkpoint_every` iterations
     monitor : progress in iterations; may cancel, which leaves a checkpoint
+    start : begin a new run from the averaged weights of this checkpoint, not from ImageNet
 
     Raises
     ------
@@ -74,9 +77,8 @@ def train(
     """
     cv2.setNumThreads(1)
     out_dir.mkdir(parents=True, exist_ok=True)
-    run = _Run(config, out_dir / "checkpoint.pt")
-    records = read_manifest(data_dir / config.data.manifest, config.data.train_split)
-    dataset = CrackDataset(records, config)
+    run = _Run(config, out_dir / "checkpoint.pt", start)
+    dataset = CrackDataset(training_records(data_dir, config.data), config)
     rest = Subset(dataset, range(run.iteration * config.train.batch, len(dataset)))
     loader = DataLoader(rest, batch_size=config.train.batch, num_workers=1, prefetch_factor=4)
     with (out_dir / "log.csv").open("a", newline="") as log:
@@ -121,7 +123,7 @@ def _loop(
 class _Run:
     """Network, optimiser and averaged weights at one iteration."""
 
-    def __init__(self, config: Config, checkpoint: Path) -> None:
+    def __init__(self, config: Config, checkpoint: Path, start: Path | None = None) -> None:
         torch.manual_seed(config.train.seed)
         self.config = config
         self.checkpoint = checkpoint
@@ -131,11 +133,14 @@ class _Run:
         if checkpoint.exists():
             self._load()
         else:
-            load_imagenet(self.net)
+            if start is None:
+                load_imagenet(self.net)
+            else:
+                self.net.load_state_dict(read_state(start)["ema"])
             self.ema = {k: v.clone() for k, v in self.net.state_dict().items()}
 
     def _load(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=True)
+        state = read_state(self.checkpoint)
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema = state["ema"]
@@ -157,7 +162,8 @@ class _Run:
         self._set_rate()
         self.net.train()
         logits = self.net(image.to(memory_format=torch.channels_last))
-        loss = crack_loss(logits, label, self.config.train.dice_weight)
+        train = self.config.train
+        loss = crack_loss(logits, label, train.dice_weight, train.skeleton_weight)
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the loss is {loss.item()} at iteration {self.iteration}",
@@ -185,6 +191,25 @@ class _Run:
                 self.ema[name].lerp_(value, 1 - keep)
             else:
                 self.ema[name].copy_(value)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    ModelError
+        It is missing, broken, or another program's.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        state["ema"], state["iteration"]
+    except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path}: not a checkpoint of crackgeo train ({error})",
+            "remove it to begin anew, or name another folder with -o",
+        ) from error
+    return state
 
 
 def _optimizer(net: CompactNet, config: Config) -> torch.optim.Optimizer:

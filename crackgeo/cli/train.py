@@ -27,8 +27,16 @@ from .options import console_options
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the run. A run that was interrupted there goes on where it stopped.",
 )
+@click.option(
+    "--start",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="CHECKPOINT",
+    help="Begin a new run from this checkpoint instead of ImageNet.",
+)
 @console_options
-def train_command(console: Console, config: Path, data: Path, output: Path) -> None:
+def train_command(
+    console: Console, config: Path, data: Path, output: Path, start: Path | None
+) -> None:
     """Train the network that a TOML file describes, see training/configs/.
 
     The folder receives checkpoint.pt and log.csv. Ctrl-C leaves a checkpoint to go on from;
@@ -41,5 +49,5 @@ def train_command(console: Console, config: Path, data: Path, output: Path) -> N
         raise UsageError(f"crackgeo train needs the package {error.name}", EXTRA) from error
 
     with console.monitor() as monitor:
-        checkpoint = train(load_config(config), data, output, console.note, monitor)
+        checkpoint = train(load_config(config), data, output, console.note, monitor, start)
     console.result({"checkpoint": str(checkpoint)}, f"checkpoint      {checkpoint}")

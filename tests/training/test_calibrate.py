@@ -8,10 +8,9 @@ from crackgeo_training.calibrate import (
     crack_free,
     drawn_negatives,
     fit_temperature,
-    held_out,
     reliability,
 )
-from crackgeo_training.data import Record
+from crackgeo_training.data import Record, held_out
 from crackgeo_training.evaluate import find_records
 from crackgeo_training.objects import HIGHS, LOWS, LineTable, line_table
 from pictures import DarkModel

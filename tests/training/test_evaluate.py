@@ -136,4 +136,4 @@ def test_sheets_of_the_worst_and_best(data, tmp_path):
         "wide_worst.png",
     ]
     sheet = cv2.imread(str(paths[0]))
-    assert sheet.shape == (2 * 316, 4 * 304, 3)
+    assert sheet.shape == (2 * (16 + 225 + 4), 4 * 304, 3)

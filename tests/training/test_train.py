@@ -1,4 +1,4 @@
-"""The loop on a real but tiny run: four steps of two small crops."""
+"""The loop on a real but tiny run: three steps of two small crops."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ def config():
             procedural_share=0.0,
         ),
         augment=replace(full.augment, crop_px=32),
-        train=replace(full.train, iterations=4, batch=2, warmup=2, checkpoint_every=2),
+        train=replace(full.train, iterations=3, batch=2, warmup=2, checkpoint_every=2),
     )
 
 
@@ -47,16 +47,16 @@ def same(a, b):
 def test_a_resumed_run_gives_the_same_weights_bit_for_bit(data, config, tmp_path):
     whole = torch.load(train(config, data, tmp_path / "whole", lambda _: None))
     with pytest.raises(Cancelled):
-        train(config, data, tmp_path / "parts", lambda _: None, stop_at(3))
+        train(config, data, tmp_path / "parts", lambda _: None, stop_at(2))
     part = torch.load(tmp_path / "parts" / "checkpoint.pt")
-    assert part["iteration"] == 3
+    assert part["iteration"] == 2
     assert not same(part["net"], whole["net"])
     resumed = torch.load(train(config, data, tmp_path / "parts", lambda _: None))
-    assert resumed["iteration"] == whole["iteration"] == 4
+    assert resumed["iteration"] == whole["iteration"] == 3
     assert same(resumed["net"], whole["net"])
     assert same(resumed["ema"], whole["ema"])
     rows = (tmp_path / "whole" / "log.csv").read_text().splitlines()
-    assert [int(row.split(",")[0]) for row in rows] == [2, 4]
+    assert [int(row.split(",")[0]) for row in rows] == [2]
     CompactNet().load_state_dict(whole["ema"])
 
 
@@ -86,3 +86,34 @@ def test_loss_is_small_when_right_and_ignores_what_is_not_learned_from():
     assert crack_loss(wrong, label, 1.0) > 0.3
     label[..., 5, :] = 255
     assert crack_loss(wrong, label, 1.0) < 1e-3
+
+
+def test_centreline_recall_asks_for_hairlines():
+    label = torch.zeros(1, 1, 16, 16, dtype=torch.uint8)
+    label[..., 2, :] = 2  # a hairline, all of it centreline
+    label[..., 6:14, :] = 1  # a wide crack
+    label[..., 10, :] = 2
+    logits = torch.where(label > 0, 12.0, -12.0)
+    logits[..., 2, :] = -12.0  # the hairline is missed
+    assert crack_loss(logits, label, 1.0, 0.0) < crack_loss(logits, label, 1.0, 1.0) - 0.4
+    found = torch.where(label > 0, 12.0, -12.0)
+    assert crack_loss(found, label, 1.0, 1.0) < 1e-3
+
+
+def test_a_run_may_start_from_another_checkpoint(data, config, tmp_path):
+    torch.manual_seed(5)
+    given = CompactNet().state_dict()
+    torch.save({"ema": given, "iteration": 9}, tmp_path / "given.pt")
+    now = Monitor(is_cancelled=lambda: True)
+    with pytest.raises(Cancelled):
+        train(config, data, tmp_path / "run", lambda _: None, now, tmp_path / "given.pt")
+    state = torch.load(tmp_path / "run" / "checkpoint.pt")
+    assert state["iteration"] == 0
+    assert same(state["net"], given)
+
+
+def test_a_broken_checkpoint_is_named(data, config, tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ModelError, match=r"checkpoint\.pt: not a checkpoint"):
+        train(config, data, tmp_path, lambda _: None)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == b"not a checkpoint"

@@ -63,7 +63,7 @@ def test_without_the_training_extra(monkeypatch, capsys, tmp_path):
 def test_train_hands_over_and_reports(monkeypatch, capsys, tmp_path):
     seen = []
 
-    def train(config, data, out, report, monitor):
+    def train(config, data, out, report, monitor, start):
         report("iteration 1")
         monitor.step("train", 1, 2)
         seen.append((config.train.seed, data, out))
