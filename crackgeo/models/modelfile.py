@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import ModelError
 from ..files import atomic_output
+from .catalogue import digests
 from .protocol import ModelInfo
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ ARCHITECTURES = ("compact", "cracksam")
 NORMALISATIONS = {"minus-one-to-one": (1 / 127.5, -1.0), "zero-to-one": (1 / 255, 0.0)}
 _DEFAULT_NORMALISATION = {"compact": "minus-one-to-one", "cracksam": "zero-to-one"}
 _INFO_NUMBERS = {f.name for f in fields(ModelInfo) if f.type in ("float", "int")}
-_CHUNK_BYTES = 1 << 22
 _GET_ANOTHER = "get the file again, or make it with: crackgeo models import"
 
 
@@ -135,16 +134,10 @@ def save_model(
     content = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     whole = {**metadata, "format": FORMAT, "format_version": FORMAT_VERSION}
     with atomic_output(path, overwrite) as part:
+        part.touch()
+        usual_mode = part.stat().st_mode
         save_file(content, part, whole)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        part.chmod(usual_mode)  # safetensors would leave the file to its owner alone
 
 
 def _safetensors(path: Path) -> safe_open:
@@ -172,7 +165,7 @@ def _info(path: Path, metadata: dict[str, str]) -> ModelInfo:
     if "tile_px" in numbers:
         numbers["tile_px"] = int(numbers["tile_px"])
     name = metadata.get("name", path.stem)
-    return ModelInfo(name, sha256_of(path), metadata=metadata, **numbers)  # type: ignore[arg-type]
+    return ModelInfo(name, digests(path).sha256, metadata=metadata, **numbers)  # type: ignore[arg-type]
 
 
 def _number(path: Path, key: str, text: str) -> float:

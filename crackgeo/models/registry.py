@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,24 +55,52 @@ def load_model(
     return TorchSegmenter(build_network(file), file.info, scaling, device, precision, batch_size)
 
 
+def models_home() -> Path:
+    """Where the user's own models lie: `models` in `CRACKGEO_HOME`, else in the cache folder."""
+    home = os.environ.get("CRACKGEO_HOME")
+    if home:
+        return Path(home).expanduser() / "models"
+    if sys.platform == "darwin":
+        caches = Path.home() / "Library" / "Caches"
+    elif sys.platform == "win32":
+        caches = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    else:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "crackgeo" / "models"
+
+
 def find_model(name_or_path: str | os.PathLike[str]) -> Path:
-    """The file of a model: the embedded one, or the path given."""
-    if str(name_or_path) == "compact":
+    """The file of a model: the embedded one, one of the user's by its name, or the path given.
+
+    Raises
+    ------
+    ModelError
+        There is none.
+    """
+    name, path = os.fspath(name_or_path), Path(name_or_path)
+    if name == "compact":
         return EMBEDDED
-    path = Path(name_or_path)
     if path.is_file():
         return path
-    if path.suffix or os.sep in str(name_or_path):
+    own = models_home() / f"{name}.safetensors"
+    if path.name == name and own.is_file():
+        return own
+    if path.suffix or path.name != name:
         raise ModelError(f"{path}: no such model file", "check the path")
-    raise ModelError(f"{name_or_path}: unknown model", "see: crackgeo models list")
+    raise ModelError(f"{name}: unknown model", "crackgeo models list shows those that are there")
 
 
 def build_network(file: ModelFile) -> nn.Module:
     """The network of a model file with its weights, in its form for inference."""
+    from .checkpoint import load_cracksam
     from .compact import load_compact
 
     try:
+        if file.architecture == "cracksam":
+            return load_cracksam(file.tensors(), file.info.metadata)
         return load_compact(file.tensors())
+    except ModelError as error:
+        raise ModelError(f"{file.path}: {error.message}", error.remedy) from error
     except RuntimeError as error:  # torch says which tensors are missing, left over or misshapen
         detail = " ".join(str(error).split())[:300]
         raise ModelError(

@@ -1,0 +1,115 @@
+"""Reading `.pth` files that others made, without letting them run anything.
+
+A pickle is a program. `torch.load(weights_only=True)` restricts it, but has been got around
+twice (CVE-2025-32434, CVE-2026-24747). So before it sees a file: torch must be new enough, the
+file must be in torch's zip format, and its pickle may name nothing but tensors and their
+storage. There is no second attempt by other means.
+"""
+
+from __future__ import annotations
+
+import pickle
+import pickletools
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelError
+
+TORCH_MIN = (2, 10)
+_NAMES_MAX_BYTES = 64 << 20  # a state dict's pickle holds names and shapes only
+_ALLOWED = frozenset(
+    {
+        "collections OrderedDict",
+        "torch._utils _rebuild_parameter",
+        "torch._utils _rebuild_tensor_v2",
+        *(f"torch {t}Storage" for t in ("Float", "Half", "BFloat16", "Double", "Long", "Int")),
+    }
+)
+_AGAIN = "get the file again, from its authors"
+_TEXT_OPCODES = {"SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "UNICODE"}
+# they carry no text and leave none on the stack, so what STACK_GLOBAL takes is what came before
+_MEMO_OPCODES = {"MEMOIZE", "BINPUT", "LONG_BINPUT", "PUT"}
+
+
+def read_pickle(path: Path) -> dict[str, Tensor]:
+    """The tensors of a `.pth` file.
+
+    Raises
+    ------
+    ModelError
+        torch is too old, the file is damaged, would run code, or holds something else.
+    """
+    _check_torch()
+    _check_content(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise ModelError(f"{path}: truncated or damaged ({_first_line(error)})", _AGAIN) from error
+    if not isinstance(content, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
+    ):
+        raise ModelError(
+            f"{path}: holds something else than named tensors",
+            "give the state dict alone, as SAM and CrackSAM publish it",
+        )
+    return content
+
+
+def _check_torch() -> None:
+    found = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if found < TORCH_MIN:
+        raise ModelError(
+            f"torch {torch.__version__} has a known hole in reading .pth files",
+            f"update torch to {'.'.join(map(str, TORCH_MIN))} or later, or use safetensors files",
+        )
+
+
+def _check_content(path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file", "check the path")
+    if not zipfile.is_zipfile(path):
+        raise ModelError(
+            f"{path}: truncated, or not a .pth file of torch >= 1.6 (no zip archive)", _AGAIN
+        )
+    for name in _globals(path):
+        if name not in _ALLOWED:
+            raise ModelError(
+                f"{path}: refused, it asks for {name.replace(' ', '.')} and so could run code",
+                "do not use this file; weights need tensors only",
+            )
+
+
+def _globals(path: Path) -> Iterator[str]:
+    """Everything that the archive's pickle imports, as `module name`, without running it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            pickles = [item for item in archive.infolist() if item.filename.endswith(".pkl")]
+            if len(pickles) != 1 or pickles[0].file_size > _NAMES_MAX_BYTES:
+                raise ModelError(f"{path}: not a .pth file of torch", _AGAIN)
+            program = archive.read(pickles[0])
+        yield from _imports(program)
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+        raise ModelError(f"{path}: truncated or damaged ({_first_line(error)})", _AGAIN) from error
+
+
+def _imports(program: bytes) -> Iterator[str]:
+    texts: list[str] = []
+    for opcode, argument, _ in pickletools.genops(program):
+        if opcode.name in ("GLOBAL", "INST"):
+            yield str(argument)
+        elif opcode.name == "STACK_GLOBAL":
+            yield " ".join(texts[-2:]) if len(texts) >= 2 else "something hidden"
+        elif opcode.name.startswith("EXT"):
+            yield f"extension {argument}"
+        if opcode.name in _TEXT_OPCODES:
+            texts.append(str(argument))
+        elif opcode.name not in _MEMO_OPCODES:
+            texts.clear()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0][:200]
