@@ -19,7 +19,7 @@ from crackgeo.models.protocol import Segmenter
 from crackgeo.monitor import SILENT, Monitor
 from crackgeo.specs import VectorSpec
 
-from .data import Record, held_out, read_pair
+from .data import Record
 from .evaluate import predicted
 from .objects import HIGHS, LOWS, MIN_LENGTHS_PX, LineTable, line_table
 from .predict_images import predict_images
@@ -90,11 +90,6 @@ class Calibration:
     negatives: int
     width_error_px: float | None
     width_bias_px: float | None
-
-
-def crack_free(records: Sequence[Record]) -> list[Record]:
-    """The held-out pictures without a crack pixel."""
-    return [r for r in records if held_out(r) and not read_pair(r)[1].any()]
 
 
 def drawn_negatives(count: int = DRAWN) -> Iterator[NDArray[np.uint8]]:

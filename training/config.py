@@ -23,8 +23,8 @@ class DataConfig:
     set_weight : how often a set is drawn, before normalisation
     loose_px : rim inside the label that is not learned from, by set
     extra_manifests : more pictures, such as those of `crackgeo_training.draw_set`
-    hold_out_sets : of these, the pictures that `data.held_out` sets apart are not learned
-        from, so that the object rule can be chosen on them
+    hold_out_sets : of these, the crack-free pictures that `data.held_out` sets apart are not
+        learned from, so that the object rule can be chosen on them
     """
 
     manifest: str

@@ -122,6 +122,11 @@ def held_out(record: Record, parts: int = HOLD_OUT_PARTS) -> bool:
     return int.from_bytes(digest[:4], "big") % parts == 0
 
 
+def crack_free(records: Sequence[Record]) -> list[Record]:
+    """The held-out pictures without a crack pixel."""
+    return [r for r in records if held_out(r) and not read_pair(r)[1].any()]
+
+
 def mark_core(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Mark the centreline of the cracks, three pixels wide, with `CORE`."""
     crack = label == 1
@@ -139,7 +144,8 @@ def training_records(data_dir: Path, config: DataConfig) -> list[Record]:
     records = []
     for manifest in (config.manifest, *config.extra_manifests):
         records += read_manifest(data_dir / manifest, config.train_split)
-    return [r for r in records if r.set not in config.hold_out_sets or not held_out(r)]
+    apart = set(crack_free([r for r in records if r.set in config.hold_out_sets]))
+    return [r for r in records if r not in apart]
 
 
 def to_tensor(rgb: NDArray[np.uint8]) -> Tensor:

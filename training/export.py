@@ -25,9 +25,9 @@ from crackgeo.models.registry import load_model
 from crackgeo.monitor import SILENT, Monitor
 from crackgeo.version import __version__
 
-from .calibrate import Calibration, calibrate, crack_free
+from .calibrate import Calibration, calibrate
 from .card import fill_card
-from .data import read_licences, read_manifest
+from .data import crack_free, read_licences, read_manifest
 from .evaluate import Evaluation, evaluate, find_records
 from .noise import VARIANTS
 from .report import to_dict

@@ -5,12 +5,11 @@ from crackgeo_training.calibrate import (
     best_level,
     calibrate,
     choose_rule,
-    crack_free,
     drawn_negatives,
     fit_temperature,
     reliability,
 )
-from crackgeo_training.data import Record, held_out
+from crackgeo_training.data import Record, crack_free, held_out
 from crackgeo_training.evaluate import find_records
 from crackgeo_training.objects import HIGHS, LOWS, LineTable, line_table
 from pictures import DarkModel
