@@ -228,7 +228,7 @@ def line_geometries(
 ) -> NDArray[np.object_]:
     """Lines of the cracks in CRS coordinates, simplified between nodes, so that nodes stay.
 
-    Where simplifying makes a line cross itself, it is left as it is.
+    Where simplifying makes a line cross itself or collapse, it is left as it is.
     """
     full = _crack_coordinates(branches.x, branches.y, branches.offsets, cracks)
     pieces = shapely.linestrings(
@@ -239,8 +239,8 @@ def line_geometries(
     xy, index = shapely.get_coordinates(reduced, return_index=True)
     offsets = np.searchsorted(index, np.arange(len(branches) + 1))
     lines = _crack_coordinates(xy[:, 0], xy[:, 1], offsets, cracks)
-    crossing = ~shapely.is_simple(lines) & shapely.is_simple(full)
-    lines[crossing] = full[crossing]
+    spoilt = ~(shapely.is_simple(lines) & shapely.is_valid(lines))
+    lines[spoilt] = full[spoilt]
     moved = shapely.transform(lines, lambda p: np.stack(grid.xy(p[:, 0], p[:, 1]), axis=-1))
     return np.asarray(moved, dtype=object)
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from .blocks import ProbabilitySource, grown, parallel
@@ -172,12 +173,21 @@ def measure_branches(
     shift[branches.ends[~closed]] = 0.0
     shift, _ = smooth(shift, shift, branches.offsets, closed, spec.smooth_px)  # quiets noise
     x, y = smooth(x - shift * ty, y + shift * tx, branches.offsets, closed, _RIDGE_SIGMA_PX)
+    x, y = _simple(x, y, branches)
     trust = _trust(branches.offsets, branches.nodes, nodes.radius_px, nodes.degree, along[:, 3])
     width_px = _averaged(along[:, 0], trust, branches.offsets)
     moved = replace(
         branches, x=x, y=y, width_px=width_px, trust=trust, conf=np.clip(along[:, 2], 0, 1)
     )
     return _set_tips(moved, nodes, free, closed, tips, beyond)
+
+
+def _simple(x: Floats, y: Floats, branches: Branches) -> tuple[Floats, Floats]:
+    """Smoothed chains, but unsmoothed where smoothing made a tight bend cross itself."""
+    chain = np.repeat(np.arange(len(branches)), np.diff(branches.offsets))
+    lines = shapely.linestrings(np.stack([x, y], axis=-1), indices=chain)
+    crosses = ~(shapely.is_simple(lines) & shapely.is_valid(lines))[chain]
+    return np.where(crosses, branches.x, x), np.where(crosses, branches.y, y)
 
 
 def _free_ends(branches: Branches, nodes: Nodes, closed: Bools) -> Bools:

@@ -233,6 +233,15 @@ def join_cracks(branches: Branches, nodes: Nodes, spec: VectorSpec) -> Cracks:
     return Cracks(*_follow(mate))
 
 
+def split_cracks(cracks: Cracks, chosen: Bools) -> Cracks:
+    """Let every branch of the chosen cracks (bool `[c]`) be a crack of its own."""
+    split = np.repeat(chosen, np.diff(cracks.offsets))
+    begins = np.zeros(len(cracks.branch), np.bool_)
+    begins[cracks.offsets[:-1]] = True
+    offsets = np.append(np.flatnonzero(begins | split), len(begins)).astype(np.int64)
+    return replace(cracks, offsets=offsets)
+
+
 def _turns(node: Ints, directions: Floats) -> tuple[Ints, Floats]:
     """Pairs of branch ends that meet at a node, and the turn in degrees from one to the other.
 

@@ -21,7 +21,7 @@ Ints32 = NDArray[np.int32]
 Floats32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
-_TINY_LOOP_PX = 3  # a loop of so few pixels within one cluster is part of the cluster
+_TINY_LOOP_PX = 7  # a loop of so few pixels within one cluster is part of the cluster
 
 
 @compiled

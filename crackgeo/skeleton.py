@@ -135,13 +135,22 @@ def thin(mask: NDArray[np.bool_], iterations: int = VectorSpec.thin_iterations) 
 
 @compiled
 def _padded_mask(codes: Codes, low: int, nodata: int) -> Codes:
-    """Mask of the codes from `low` on, in a border of zeros."""
+    """Mask of the codes from `low` on, in a border of zeros; holes of one pixel are filled.
+
+    A lone pixel below the threshold inside a crack is noise; left open, it would split the line.
+    """
     height, width = codes.shape
     mask = np.zeros((height + 2, width + 2), np.uint8)
     for row in range(height):
         for col in range(width):
             code = codes[row, col]
             mask[row + 1, col + 1] = code >= low and code != nodata
+    for row in range(1, height - 1):
+        for col in range(1, width - 1):
+            if mask[row, col + 1] and not mask[row + 1, col + 1]:
+                beside = mask[row + 1, col] == 1 and mask[row + 1, col + 2] == 1
+                if beside and mask[row + 2, col + 1] and codes[row, col] != nodata:
+                    mask[row + 1, col + 1] = 1
     return mask
 
 
@@ -191,13 +200,13 @@ def _drop_solid(
 
 
 @compiled
-def _radius(codes: Codes, row: int, col: int, low: int, nodata: int, cap: int) -> Any:
-    """Distance to the nearest background pixel's centre, at most `cap`.
+def _radius(mask: Codes, row: int, col: int, cap: int) -> Any:
+    """Distance to the centre of the nearest background pixel of a bordered mask, at most `cap`.
 
     Square rings from the inside out, until none can hold a nearer one. Beyond the raster there
     is no background: a crack that runs out of it is not narrow there.
     """
-    height, width = codes.shape
+    height, width = mask.shape[0] - 2, mask.shape[1] - 2
     best = cap * cap
     r = 1
     while r * r < best:
@@ -207,10 +216,8 @@ def _radius(codes: Codes, row: int, col: int, low: int, nodata: int, cap: int) -
                 for side in range(4):
                     y = (row - r, row + r, row + t, row + t)[side]
                     x = (col + t, col + t, col - r, col + r)[side]
-                    if 0 <= y < height and 0 <= x < width:
-                        code = codes[y, x]
-                        if code < low or code == nodata:
-                            best = d2
+                    if 0 <= y < height and 0 <= x < width and not mask[y + 1, x + 1]:
+                        best = d2
         r += 1
     return np.sqrt(best)
 
@@ -229,14 +236,14 @@ def _peak(codes: Codes, row: int, col: int, nodata: int) -> int:
 
 @compiled
 def _measure_pixels(
-    codes: Codes, places: NDArray[np.int32], low: int, nodata: int, cap: int
+    codes: Codes, mask: Codes, places: NDArray[np.int32], nodata: int, cap: int
 ) -> tuple[NDArray[np.float32], Codes]:
-    """Radius and peak of each skeleton pixel."""
+    """Radius and peak of each skeleton pixel; the mask has a border of 1."""
     radius = np.empty(len(places), np.float32)
     peak = np.empty(len(places), np.uint8)
     for i in range(len(places)):
         row, col = places[i, 0], places[i, 1]
-        radius[i] = _radius(codes, row, col, low, nodata, cap)
+        radius[i] = _radius(mask, row, col, cap)
         peak[i] = _peak(codes, row, col, nodata)
     return radius, peak
 
@@ -307,9 +314,11 @@ def _skeletonize_block(source: ProbabilitySource, spec: VectorSpec, core: Window
     codes = np.ascontiguousarray(source.read(window))
     inner = _part(codes, window, core)
     places = cores = np.empty((0, 2), np.int32)
+    mask = np.empty((0, 0), np.uint8)
     if ((inner >= low) & (inner != PROB_NODATA)).any():
-        places, cores = _thin_window(codes, window, core, source.shape, spec)
-    radius_px, peak = _measure_pixels(codes, places, low, PROB_NODATA, cap)
+        mask = _padded_mask(codes, low, PROB_NODATA)
+        places, cores = _thin_window(codes, mask.copy(), window, core, source.shape, spec)
+    radius_px, peak = _measure_pixels(codes, mask, places, PROB_NODATA, cap)
     runs = _runs((inner >= high_code(spec)) & (inner != PROB_NODATA))
     return Skeleton(
         source.shape,
@@ -322,11 +331,18 @@ def _skeletonize_block(source: ProbabilitySource, spec: VectorSpec, core: Window
 
 
 def _thin_window(
-    codes: Codes, window: Window, core: Window, shape: tuple[int, int], spec: VectorSpec
+    codes: Codes,
+    mask: Codes,
+    window: Window,
+    core: Window,
+    shape: tuple[int, int],
+    spec: VectorSpec,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Places in the window of the core's centre pixels, and of its solid pixels."""
+    """Places in the window of the core's centre pixels, and of its solid pixels.
+
+    `mask` (with a border of 1) is thinned in place.
+    """
     low = low_code(spec)
-    mask = _padded_mask(codes, low, PROB_NODATA)
     height, stride = mask.shape
     _thin(mask.reshape(-1), height, stride, _TABLE, spec.thin_iterations)
     thinned = mask[1:-1, 1:-1]

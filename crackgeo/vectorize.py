@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import shapely
 from affine import Affine
 
 from .attributes import (
@@ -25,6 +26,7 @@ from .network import (
     find_links,
     join_cracks,
     network_of,
+    split_cracks,
     with_links,
 )
 from .pixelgraph import components, prune
@@ -74,8 +76,11 @@ def vectorize(
     branches, nodes = _network(source, skeleton, grid, spec, workers, monitor)
     cracks = join_cracks(branches, nodes, spec)
     network = network_of(branches, len(nodes.x)) + 1
-    lines = crack_lines(branches, cracks, grid)
     geometry = line_geometries(branches, cracks, grid, spec)
+    if not (simple := shapely.is_simple(geometry)).all():  # branches that cross near a node
+        cracks = split_cracks(cracks, ~simple)
+        geometry = line_geometries(branches, cracks, grid, spec)
+    lines = crack_lines(branches, cracks, grid)
     crack_network = network[cracks.branch[cracks.offsets[:-1]]]
     table = crack_table(lines, crack_network, geometry, grid, width_error_px)
     return Vectors(

@@ -155,7 +155,7 @@ def test_branches_hold_every_edge_once(seed, sigma, level):
     _, count = ndimage.label(skeleton, np.ones((3, 3)))
     assert len(np.unique(components(keys, 70))) == count
     # A pixel of degree 2 is missing only from a loop too small to be one.
-    assert (inner & ~seen).sum() <= 3 * (graph.degree > 2).sum()
+    assert (inner & ~seen).sum() <= 7 * (graph.degree > 2).sum()
 
 
 def test_skan_finds_the_same_branches():

@@ -112,6 +112,18 @@ def test_peak_is_the_highest_code_nearby_and_never_nodata():
     assert peaks[10] == peaks[25] == 100
 
 
+def test_a_hole_of_one_pixel_is_filled_unless_it_has_no_data():
+    codes = np.zeros((15, 40), np.uint8)
+    codes[5:10, 3:37] = 254
+    plain = skeletonize(ArraySource(codes), VectorSpec())
+    codes[7, 20] = 0
+    holed = skeletonize(ArraySource(codes), VectorSpec())
+    np.testing.assert_array_equal(holed.keys, plain.keys)
+    np.testing.assert_array_equal(holed.radius_px, plain.radius_px)
+    codes[7, 20] = 255
+    assert len(skeletonize(ArraySource(codes), VectorSpec()).keys) > len(plain.keys)
+
+
 def test_what_is_too_wide_leaves_no_line_but_a_mark():
     codes = np.zeros((120, 200), np.uint8)
     codes[10:110, 80:180] = 254  # 100 px wide, far more than 2 x 10 iterations

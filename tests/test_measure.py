@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+import synth
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crackgeo.blocks import ArraySource
+from crackgeo.grid import Grid
+from crackgeo.profiles import measure_profiles, measure_tips, smooth, tangents
+from crackgeo.specs import VectorSpec
+from crackgeo.vectorize import vectorize
+
+ONE = np.array([0], np.int64)
+OPEN, CLOSED = np.array([False]), np.array([True])
+
+
+def across(probability, x, y, tx, ty, reach):
+    codes = synth.codes(probability)
+    points = np.array([[x, y, tx, ty, reach]], np.float64)
+    return measure_profiles(codes, 0, 0, *codes.shape, points, 0.25)[0]
+
+
+def strip(width_px, centre=20.0, size=40):
+    """A crack down the raster, of exact coverage."""
+    edges = np.arange(size + 1, dtype=float)
+    low, high = centre - width_px / 2, centre + width_px / 2
+    cover = np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0, 1)
+    return np.tile(cover, (size, 1))
+
+
+def vectors_of(probability, **rules):
+    codes = synth.codes(probability)
+    height, width = codes.shape
+    grid = Grid(width, height, Affine(1, 0, 0, 0, 1, 0))
+    return vectorize(ArraySource(codes), grid, VectorSpec(**rules), workers=1)
+
+
+@given(st.floats(0, np.pi), st.integers(14, 60), st.floats(0.5, 3))
+@settings(max_examples=50, deadline=None)
+def test_smoothing_keeps_a_straight_line_and_its_ends(turn, n, sigma):
+    t = np.arange(float(n))
+    x, y = 5 + t * np.cos(turn), 7 + t * np.sin(turn)
+    sx, sy = smooth(x, y, np.array([0, n]), OPEN, sigma)
+    np.testing.assert_allclose(sx, x, atol=1e-9)
+    np.testing.assert_allclose(sy, y, atol=1e-9)
+
+
+def test_smoothing_a_closed_chain_goes_round():
+    t = np.linspace(0, 2 * np.pi, 201)
+    x, y = 30 * np.cos(t), 30 * np.sin(t)
+    sx, sy = smooth(x, y, np.array([0, 201]), CLOSED, 2.0)
+    radius = np.hypot(sx, sy)
+    assert np.ptp(radius) < 1e-9
+    assert radius[0] == pytest.approx(30, rel=0.01)
+    tx, ty = tangents(x, y, np.array([0, 201]), CLOSED)
+    np.testing.assert_allclose(tx * x + ty * y, 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("width_px", [1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 12.0])
+@pytest.mark.parametrize("shift", [-0.6, 0.0, 0.3])
+def test_width_and_ridge_of_a_strip(width_px, shift):
+    width, offset, peak, cut = across(strip(width_px), 20 - shift, 20.0, 0, 1, width_px / 2 + 4.5)
+    assert width == pytest.approx(width_px, abs=0.15)
+    assert -offset == pytest.approx(shift, abs=0.13)  # the normal of (0, 1) is (-1, 0)
+    assert peak > 0.7
+    assert cut == 0
+
+
+def test_next_crack_is_not_counted():
+    both = np.maximum(strip(4, 16), strip(4, 23.5))
+    width, *_ = across(both, 16.0, 20.0, 0, 1, 9.0)
+    assert width == pytest.approx(4, abs=0.2)
+
+
+@pytest.mark.parametrize("code", [255, None])
+def test_profile_cut_by_missing_data_or_border_says_so(code):
+    probability = strip(8, 3.0 if code is None else 20.0)
+    codes = synth.codes(probability)
+    if code is not None:
+        codes[:, 21:] = code
+    x = 3.0 if code is None else 20.0
+    points = np.array([[x, 20.0, 0, 1, 8.0]])
+    assert measure_profiles(codes, 0, 0, 40, 40, points, 0.25)[0, 3] == 1
+
+
+def test_place_of_the_window_changes_nothing():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 255, (60, 70)).astype(np.uint8)
+    turn = rng.uniform(0, 2 * np.pi, 50)
+    points = np.stack(
+        [rng.uniform(25, 45, 50), rng.uniform(25, 35, 50), np.cos(turn), np.sin(turn),
+         rng.uniform(1, 8, 50)], axis=-1,
+    )  # fmt: skip
+    whole = measure_profiles(codes, 0, 0, 60, 70, points, 0.25)
+    part = measure_profiles(codes[10:50, 12:60].copy(), 10, 12, 60, 70, points, 0.25)
+    np.testing.assert_array_equal(whole, part)
+
+
+def test_tip_reaches_the_edge_of_the_crack_or_of_the_data():
+    codes = synth.codes(strip(4.0).T)  # along the columns
+    codes[:, 30:] = 0
+    points = np.array([[20.0, 20.0, 1, 0, 30.0]])
+    ahead, cut = measure_tips(codes, 0, 0, 40, 40, points, 0.25)[0]
+    assert ahead == pytest.approx(10, abs=0.3)
+    assert cut == 0
+    codes[:, 30:] = 255
+    assert measure_tips(codes, 0, 0, 40, 40, points, 0.25)[0, 1] == 1
+
+
+@pytest.mark.parametrize("width_px", [1.5, 3.0, 8.0, 20.0])
+@pytest.mark.parametrize("how", ["coverage", "blurred", "degraded"])
+def test_length_and_width_of_rendered_truth(width_px, how):
+    rng = np.random.default_rng(2)
+    length_error, width_error = [], []
+    for kind, xy in synth.centre_lines(rng, 2):
+        if kind == "sinusoid" and width_px > 12:
+            continue  # bends sharper than its own width
+        truth = synth.render(kind, xy, width_px)
+        probability = {
+            "coverage": truth.probability,
+            "blurred": synth.blurred(truth.probability),
+            "degraded": synth.degraded(truth.probability, rng),
+        }[how]
+        cracks = vectors_of(probability).cracks
+        assert len(cracks) == 1
+        length_error.append(cracks.columns["length_m"][0] / truth.length_px - 1)
+        width_error.append(abs(cracks.columns["width_mean_mm"][0] - width_px))
+    assert abs(np.mean(length_error)) <= 0.006
+    assert np.std(length_error) <= 0.01
+    assert np.mean(width_error) <= (0.30 if how == "degraded" else 0.10)
+
+
+def test_line_runs_along_the_true_centre():
+    truth = synth.render("walk", synth.walk(200, np.random.default_rng(4)), 6.0)
+    (geometry,) = vectors_of(synth.blurred(truth.probability), simplify_px=0.0).cracks.geometry
+    xy = np.array(geometry.coords)
+    nearest = np.sqrt(((xy[:, None] - truth.xy[None]) ** 2).sum(-1).min(axis=1))
+    assert nearest.mean() < 0.1
+    assert nearest.max() < 0.6
