@@ -38,7 +38,9 @@ types: setup-dev
 
 sample: sample_data/survey.tif
 
-sample_data/survey.tif: sample_data/make_sample.py $(VENV)/.setup
+SAMPLE_CODE := sample_data/make_sample.py $(addprefix training/,pavement.py textures.py crack_shapes.py street_objects.py)
+
+sample_data/survey.tif: $(SAMPLE_CODE) $(VENV)/.setup
 	$(BIN)/python sample_data/make_sample.py --out sample_data
 
 setup: $(VENV)/.setup
