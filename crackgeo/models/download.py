@@ -70,6 +70,8 @@ def download(
     ResourceError
         The disk is full or not writable.
     """
+    if urlsplit(url).scheme not in ("https", "http"):
+        raise ModelError(f"{url}: only https and http", "use another address")
     part = target.with_name(target.name + ".part")
     with output_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +128,7 @@ def _connect(
     if start:
         request.add_header("Range", f"bytes={start}-")
     try:
-        response = _opener(url).open(request, timeout=stall_s)
+        response = urllib.request.build_opener(_SameSecurity).open(request, timeout=stall_s)
     except urllib.error.HTTPError as error:
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
@@ -154,7 +156,7 @@ def _write(
     with part.open("r+b" if start else "wb") as file:
         file.seek(start)
         file.truncate()
-        while chunk := response.read(min(_CHUNK_BYTES, total - done) if total else _CHUNK_BYTES):
+        while chunk := response.read1(min(_CHUNK_BYTES, total - done) if total else _CHUNK_BYTES):
             file.write(chunk)
             done += len(chunk)
             monitor.step("download", done, max(total, done))
@@ -184,12 +186,6 @@ class _SameSecurity(urllib.request.HTTPRedirectHandler):
                 "get the file by other means",
             )
         return super().redirect_request(*arguments)
-
-
-def _opener(url: str) -> urllib.request.OpenerDirector:
-    if urlsplit(url).scheme not in ("https", "http"):
-        raise ModelError(f"{url}: only https and http", "use another address")
-    return urllib.request.build_opener(_SameSecurity)
 
 
 def _is_ours(error: OSError) -> bool:

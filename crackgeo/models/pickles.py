@@ -102,7 +102,7 @@ def _imports(program: bytes) -> Iterator[str]:
         if opcode.name in ("GLOBAL", "INST"):
             yield str(argument)
         elif opcode.name == "STACK_GLOBAL":
-            yield " ".join(texts[-2:]) if len(texts) >= 2 else "something hidden"
+            yield " ".join(texts[-2:]) if len(texts) >= 2 else "hidden"
         elif opcode.name.startswith("EXT"):
             yield f"extension {argument}"
         if opcode.name in _TEXT_OPCODES:

@@ -1,0 +1,221 @@
+"""Tiles per second of each model, precision and batch, against plain segment-anything.
+
+The reference is the same network run plainly: segment-anything's own attention, deltas apart,
+both class logits, fp32, one tile at a time. All cases take turns, round by round, so that other
+load on the machine falls on all of them alike; the ratio is the median over the rounds.
+CrackSAM's weights are random here, which changes no time.
+
+    python benchmarks/inference.py --models compact vit_b --threads 1
+    python benchmarks/inference.py --models vit_b vit_l vit_h --device cuda \\
+        --precisions fp32 bf16 fp16 --batches 1 8 32 64
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from crackgeo.models.deltas import DeltaSpec
+from crackgeo.models.protocol import ModelInfo
+from crackgeo.models.registry import load_model
+from crackgeo.models.runtime import Scaling, TorchSegmenter
+from crackgeo.models.sam import VITS, CrackSam, build_cracksam, for_inference
+
+DELTAS = {
+    "lora": DeltaSpec("qv", 4),
+    "adapter": DeltaSpec(adapter_dim=32),
+    "both": DeltaSpec("qv", 8, 32),
+}
+SIDE = 448
+
+
+@dataclass
+class Case:
+    """One way to run a model, and its time per tile in each round."""
+
+    model: str
+    name: str
+    precision: str
+    batch: int
+    run: Callable[[np.ndarray], np.ndarray]
+    seconds: list[float] = field(default_factory=list)
+
+    def time(self, tiles: np.ndarray) -> None:
+        started = time.perf_counter()
+        self.run(tiles[: self.batch])
+        self.seconds.append((time.perf_counter() - started) / self.batch)
+
+
+class Plain(nn.Module):
+    """The network as published: both class maps, deltas apart, segment-anything's attention."""
+
+    def __init__(self, network: CrackSam) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.network.class_logits(images)
+        return logits[:, 1:] - logits[:, :1]
+
+
+def main() -> None:
+    options = parse()
+    torch.set_num_threads(options.threads)
+    shape = (max(options.batches), SIDE, SIDE, 3)
+    tiles = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    lines = heading(options)
+    for model in options.models:
+        cases = list(make_cases(model, options))
+        for _ in range(options.rounds + 1):
+            for case in cases:
+                case.time(tiles)
+        lines += rows(model, cases, options)
+        print("\n".join(lines[-len(cases) :]), file=sys.stderr, flush=True)
+    text = "\n".join(lines) + "\n"
+    if options.output:
+        Path(options.output).write_text(text, encoding="utf-8")
+    print(text)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", nargs="+", default=["compact", "vit_b"])
+    parser.add_argument("--delta", choices=DELTAS, default="lora")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precisions", nargs="+", default=["fp32"])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1])
+    parser.add_argument("--rounds", type=int, default=5, help="beside one to warm up")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--output", help="write the table here, as Markdown")
+    return parser.parse_args()
+
+
+def make_cases(model: str, options: argparse.Namespace) -> Iterator[Case]:
+    if model in VITS:
+        yield from plain_cases(model, options)
+    for precision in options.precisions:
+        for batch in options.batches:
+            segmenter = make(model, options, precision, batch)
+            yield Case(model, "crackgeo", precision, batch, segmenter.predict)
+
+
+def plain_cases(model: str, options: argparse.Namespace) -> Iterator[Case]:
+    """Batch 1 and the largest, in fp32; on a card also in TF32, which it offers for that."""
+    network = Plain(random_network(model, options.delta))
+    for batch in sorted({1, max(options.batches)}):
+        segmenter = wrap(network, options.device, "fp32", batch)
+        yield Case(model, "plain", "fp32", batch, segmenter.predict)
+        if options.device.startswith("cuda"):
+            yield Case(model, "plain", "tf32", batch, in_tf32(segmenter))
+
+
+def in_tf32(segmenter: TorchSegmenter) -> Callable[[np.ndarray], np.ndarray]:
+    def run(tiles: np.ndarray) -> np.ndarray:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high")
+        try:
+            return segmenter.predict(tiles)
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    return run
+
+
+def make(model: str, options: argparse.Namespace, precision: str, batch: int) -> TorchSegmenter:
+    if model not in VITS:
+        return load_model(model, options.device, precision, batch)
+    network = for_inference(random_network(model, options.delta))
+    return wrap(network, options.device, precision, batch)
+
+
+def wrap(network: nn.Module, device: str, precision: str, batch: int) -> TorchSegmenter:
+    scaling = Scaling(1 / 255, 0.0)
+    return TorchSegmenter(network, ModelInfo("random", ""), scaling, device, precision, batch)
+
+
+def random_network(model: str, delta: str) -> CrackSam:
+    torch.manual_seed(0)
+    return build_cracksam(VITS[model], DELTAS[delta])
+
+
+def heading(options: argparse.Namespace) -> list[str]:
+    lines = [
+        f"# Inference, {datetime.now(UTC):%Y-%m-%d}",
+        "",
+        f"- hardware: {hardware(options.device)}, {options.threads} thread(s) of torch",
+        f"- torch {torch.__version__}, delta of CrackSAM: {options.delta}, {options.rounds} rounds",
+        f"- command: `python {shlex.join(sys.argv)}`",
+    ]
+    if options.device.startswith("cuda"):
+        lines.append(f"- measured bf16 peak: {peak_flops() / 1e12:.0f} TFLOP/s")
+    header = "| model | run | precision | batch | tiles/s | against plain fp32, batch 1 | TFLOP/s |"
+    return [*lines, "", header, "|---|---|---|---|---|---|---|"]
+
+
+def rows(model: str, cases: list[Case], options: argparse.Namespace) -> list[str]:
+    flops = count_flops(model, options.delta) if model in VITS else None
+    reference = cases[0].seconds if cases[0].name == "plain" else None
+    return [row(case, reference, flops) for case in cases]
+
+
+def row(case: Case, reference: list[float] | None, flops: float | None) -> str:
+    """The first round warmed up and does not count."""
+    own = case.seconds[1:]
+    ratio = "-"
+    if reference is not None:
+        ratios = [a / b for a, b in zip(reference[1:], own, strict=True)]
+        ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    speed = 1 / statistics.median(own)
+    done = "-" if flops is None else f"{flops * speed / 1e12:.3g}"
+    cells = (case.model, case.name, case.precision, case.batch, f"{speed:.3g}", ratio, done)
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def count_flops(model: str, delta: str) -> float:
+    """Of one tile, of the plain network."""
+    with torch.device("meta"):
+        network = Plain(build_cracksam(VITS[model], DELTAS[delta]))
+        counter = FlopCounterMode(display=False)
+        with counter, torch.inference_mode():
+            network.network.image_encoder(torch.empty(1, 3, SIDE, SIDE))
+    return float(counter.get_total_flops())
+
+
+def peak_flops(size: int = 8192, repeats: int = 50) -> float:
+    """Of large bf16 matrix products on this card."""
+    a, b = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    for _ in range(5):
+        a @ b
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    for _ in range(repeats):
+        a @ b
+    torch.cuda.synchronize()
+    return 2 * size**3 * repeats / (time.perf_counter() - started)
+
+
+def hardware(device: str) -> str:
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] \
+        if info.exists() else []  # fmt: skip
+    name = names[0].split(":", 1)[1].strip() if names else platform.processor()
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+if __name__ == "__main__":
+    main()
