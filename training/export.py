@@ -34,7 +34,6 @@ from .report import to_dict
 from .train import read_state
 
 HEAD_BIAS = "final.head.bias"
-HEAD_WEIGHT = "final.head.weight"
 NORMALISATION = "minus-one-to-one"
 NEGATIVE_SETS = ("brazil_negatives", "khanhha_conglomerate")
 NOTICE = (
@@ -90,26 +89,23 @@ def export(
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], int]:
-    """The averaged weights of a checkpoint in half precision, and its iteration.
+    """The averaged weights of a checkpoint, and its iteration.
 
-    Half precision halves the file; the scores are taken from the stored weights.
+    The kernels in half precision, which halves the file; biases and the statistics of the norms,
+    whose range half precision does not hold, as they are.
     """
     state = read_state(path)
     weights: dict[str, Tensor] = state["ema"]
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():
             raise ModelError(f"{path}: {name} is not finite", "go back to an earlier checkpoint")
-    halved = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+    halved = {k: v.half() if v.dim() > 1 else v for k, v in weights.items()}
     return halved, int(state["iteration"])
 
 
 def shifted(weights: Mapping[str, Tensor], offset: float) -> dict[str, Tensor]:
-    """The weights with an offset of the logit folded into the bias of the last layer.
-
-    The bias is kept in single precision: rounding it would undo the calibration.
-    """
-    bias = weights[HEAD_BIAS].float() + offset
-    return {**weights, HEAD_BIAS: bias}
+    """The weights with an offset of the logit folded into the bias of the last layer."""
+    return {**weights, HEAD_BIAS: weights[HEAD_BIAS] + offset}
 
 
 def describe(data: Path, iteration: int) -> dict[str, str]:

@@ -68,9 +68,10 @@ def test_temperature_and_offset_act_as_calibrated(checkpoint, tmp_path):
     assert np.allclose(fair, expected, atol=1e-4)
 
 
-def test_the_bias_keeps_its_precision(checkpoint):
+def test_only_kernels_are_halved(checkpoint):
     weights, _ = read_checkpoint(checkpoint)
-    assert weights[HEAD_BIAS].dtype == torch.float16
+    halved = {k for k, v in weights.items() if v.dtype == torch.float16}
+    assert halved == {k for k, v in weights.items() if v.dim() == 4}
     moved = shifted(weights, 0.0001)
     assert moved[HEAD_BIAS].item() == pytest.approx(weights[HEAD_BIAS].item() + 0.0001, abs=1e-7)
 
