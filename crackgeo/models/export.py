@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -165,8 +168,7 @@ def _write(portable: Portable, file: ModelFile, path: Path) -> None:
     side = file.info.tile_px
     # two tiles: a batch of one would become a constant of the graph
     example = torch.zeros(2, 3, side, side)
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # the exporter warns about its own insides
+    with _quiet(), torch.inference_mode():
         program = torch.onnx.export(
             portable,
             (example,),
@@ -180,6 +182,20 @@ def _write(portable: Portable, file: ModelFile, path: Path) -> None:
         raise ModelError(f"{file.path}: torch could not export it", "update torch")
     program.model.metadata_props.update(_tags(file))
     program.save(path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns about its own insides, and about torchvision, which is not needed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _tags(file: ModelFile) -> dict[str, str]:

@@ -223,7 +223,9 @@ class TorchSegmenter:
         device, side = self.devices[0], self.info.tile_px
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        self._forward(self._replicas[0], np.zeros((1, side, side, 3), np.uint8), True)
+        tile = np.zeros((1, side, side, 3), np.uint8)
+        if self._try_forward(self._replicas[0], tile, True) is None:
+            self._halve(1)
         torch.cuda.synchronize(device)
         return max(torch.cuda.max_memory_allocated(device) - before, 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,10 +146,7 @@ def import_model(
     metadata = {
         "name": output.stem,
         "licence": f"SAM: Apache-2.0; delta: {known.licence if known else 'its maker decides'}",
-        "sam_file": paths[0].name,
-        "sam_sha256": sam_sums.sha256,
-        "delta_file": paths[1].name,
-        "delta_sha256": delta_sums.sha256,
+        **_sources(paths, (sam_sums, delta_sums)),
         **model_metadata(network),
     }
     save_model(output, network.state_dict(), metadata, overwrite)
@@ -207,6 +205,14 @@ def resolve(name_or_path: str | Path) -> Path:
     from .registry import find_model
 
     return find_model(name_or_path)
+
+
+def _sources(paths: Sequence[Path], sums: Sequence[Digests]) -> dict[str, str]:
+    """Where a model comes from, for its metadata."""
+    sources: dict[str, str] = {}
+    for label, path, found in zip(("sam", "delta"), paths, sums, strict=True):
+        sources |= {f"{label}_file": path.name, f"{label}_sha256": found.sha256}
+    return sources
 
 
 def _identify(path: Path, monitor: Monitor) -> tuple[Digests, Published | None]:
