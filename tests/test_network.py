@@ -16,8 +16,8 @@ from crackgeo.network import (
     with_links,
 )
 from crackgeo.pixelgraph import components, prune
-from crackgeo.skeleton import thin
 from crackgeo.specs import VectorSpec
+from crackgeo.thinning import thin
 
 
 def drawn(*rows):

@@ -9,8 +9,9 @@ from crackgeo.blocks import ArraySource, blocks, grown, parallel
 from crackgeo.errors import InputError
 from crackgeo.grid import Window
 from crackgeo.outlines import merge_runs
-from crackgeo.skeleton import _TABLE, high_code, low_code, skeletonize, thin
+from crackgeo.skeleton import high_code, low_code, skeletonize
 from crackgeo.specs import VectorSpec
+from crackgeo.thinning import _TABLE, thin
 
 SMALL = {"thin_iterations": 3}
 
