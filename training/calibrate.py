@@ -30,8 +30,6 @@ STAGE = "calibrate"
 DRAWN = 48
 DRAWN_PX = 448
 OUTLINED_SETS = ("deepcrack",)
-# masks drawn thicker than the crack: they teach where it runs, not where its outline is
-LOOSE_SETS = ("uav_crackx4", "uav_crackx8", "uav_crackx16", "shadowcrack_crops")
 DRAWN_SEED = 90210  # training draws with its own seed, so these scenes are new to the model
 MAX_TEMPERATURE = 5.0  # and its inverse: beyond, the model is broken, not uncalibrated
 LOGIT_STEP = 1 / 16
@@ -119,6 +117,7 @@ def calibrate(
     monitor: Monitor = SILENT,
     drawn: int = DRAWN,
     outlined_sets: Sequence[str] = OUTLINED_SETS,
+    level_sets: Sequence[str] = (),
 ) -> Calibration:
     """Choose temperature, offset and object rule.
 
@@ -130,6 +129,7 @@ def calibrate(
     monitor : progress in pictures; may cancel
     drawn : how many drawn crack-free scenes to add
     outlined_sets : sets whose masks are true outlines, to measure widths on
+    level_sets : sets that decide where p = 0.5 lies; none given means all
     """
     cracked = list(_predict(segmenter, val, monitor))
     free = list(_predict(segmenter, negatives, monitor))
@@ -138,7 +138,7 @@ def calibrate(
         for p in predict_images(segmenter, drawn_negatives(drawn))
     ]
     crack, background = logit_histograms(cracked)
-    offset = -best_level([p for p in cracked if p.set not in LOOSE_SETS] or cracked)
+    offset = -best_level([p for p in cracked if not level_sets or p.set in level_sets])
     temperature = fit_temperature(crack, background, offset)
     tables = [_tables(p, temperature, offset) for p in cracked]
     empty = [_tables(p, temperature, offset) for p in free]

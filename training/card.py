@@ -73,7 +73,7 @@ def _calibration_lines(c: Calibration) -> list[str]:
         "part of the weights",
         f"- expected calibration error on val {c.reliability.error:.4f} "
         f"(before: {c.reliability_before.error:.4f}); sets count equally",
-        "- outlines lie at p = 0.5, the level of the best mean IoU over sets with true outlines",
+        "- outlines lie at p = 0.5, the level of the best mean IoU (pictures, then sets)",
         f"- a network must reach p = {c.threshold:g}, is followed down to {c.threshold_low:g} and "
         f"is at least {c.min_length_px:g} px long",
         f"- of {c.negatives} crack-free pictures {c.clean_share:.1%} stay without an object",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from crackgeo.cli.console import Console
-from crackgeo.errors import CrackgeoError, ModelError
+from crackgeo.errors import CrackgeoError, InputError, ModelError
 from crackgeo.files import check_output
 from crackgeo.models.modelfile import save_model
 from crackgeo.models.registry import load_model
@@ -49,6 +49,7 @@ def export(
     *,
     command: str = "",
     noise: bool = True,
+    level_sets: Sequence[str] = (),
     overwrite: bool = False,
     monitor: Monitor = SILENT,
 ) -> tuple[Calibration, Evaluation]:
@@ -61,6 +62,7 @@ def export(
     output : the .safetensors file; appears when it is complete
     command : stored, so that the file says how it was made
     noise : also score disturbed pictures
+    level_sets : sets that decide where p = 0.5 lies; none given means all of val
     monitor : progress; may cancel
 
     Raises
@@ -76,7 +78,7 @@ def export(
         part = Path(folder) / "compact.safetensors"
         said = {**describe(data, iteration), "command": command}
         save_model(part, weights, said)
-        calibration = _calibrate(part, data, monitor)
+        calibration = _calibrate(part, data, level_sets, monitor)
         weights = shifted(weights, calibration.offset)
         said |= calibration_metadata(calibration)
         save_model(part, weights, said, overwrite=True)
@@ -146,10 +148,14 @@ def compact_scores(evaluation: Evaluation) -> dict[str, dict[str, dict[str, floa
     return scores
 
 
-def _calibrate(model: Path, data: Path, monitor: Monitor) -> Calibration:
+def _calibrate(model: Path, data: Path, level_sets: Sequence[str], monitor: Monitor) -> Calibration:
     records = read_manifest(data / "manifest.csv", "train")
     negatives = crack_free([r for r in records if r.set in NEGATIVE_SETS])
-    return calibrate(load_model(model), find_records(data, "val"), negatives, monitor)
+    if missing := set(level_sets) - {r.set for r in find_records(data, "val")}:
+        raise InputError(f"{data}: val has no set {', '.join(sorted(missing))}")
+    return calibrate(
+        load_model(model), find_records(data, "val"), negatives, monitor, level_sets=level_sets
+    )
 
 
 def _evaluate(model: Path, data: Path, noise: bool, monitor: Monitor) -> Evaluation:
@@ -173,6 +179,7 @@ def _evaluate(model: Path, data: Path, noise: bool, monitor: Monitor) -> Evaluat
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--card", type=click.Path(path_type=Path, dir_okay=False), help="Model card to fill.")
 @click.option("--scores", type=click.Path(path_type=Path, dir_okay=False), help="Scores as JSON.")
+@click.option("--level-set", "level_sets", multiple=True, help="Set that decides where 0.5 lies.")
 @click.option("--no-noise", is_flag=True, help="Leave out noise 1 and noise 2.")
 @click.option("--overwrite", is_flag=True)
 def main(
@@ -181,12 +188,14 @@ def main(
     output: Path,
     card: Path | None,
     scores: Path | None,
+    level_sets: tuple[str, ...],
     no_noise: bool,
     overwrite: bool,
 ) -> None:
     """Calibrate, score and write the model file of CHECKPOINT, and fill the model card."""
     console = Console()
     command = f"python -m crackgeo_training.export {checkpoint.name} --data DIR -o {output.name}"
+    command += "".join(f" --level-set {name}" for name in level_sets)
     try:
         with console.monitor() as monitor:
             calibration, evaluation = export(
@@ -195,6 +204,7 @@ def main(
                 output,
                 command=command,
                 noise=not no_noise,
+                level_sets=level_sets,
                 overwrite=overwrite,
                 monitor=monitor,
             )

@@ -202,8 +202,8 @@ def test_augmented_crops_have_the_size_and_types_asked_for(config):
 def test_drawn_scenes_are_pictures_of_all_kinds():
     means = set()
     for seed in range(8):
-        image = draw_negative(np.random.default_rng(seed), 48)
-        assert (image.shape, image.dtype) == ((48, 48, 3), np.uint8)
+        image = draw_negative(np.random.default_rng(seed), 96)
+        assert (image.shape, image.dtype) == ((96, 96, 3), np.uint8)
         assert image.std() > 1
         means.add(image.mean().round())
     assert len(means) > 5

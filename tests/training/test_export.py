@@ -36,7 +36,7 @@ def checkpoint(tmp_path_factory):
 
 
 def test_an_exported_model_loads_with_all_it_was_given(data, checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_module, "calibrate", lambda *_: FAIR)
+    monkeypatch.setattr(export_module, "calibrate", lambda *_, **__: FAIR)
     monkeypatch.setattr(export_module, "find_records", lambda *_: find_records(data, "val")[:2])
     path = tmp_path / "m.safetensors"
     _, evaluation = export(checkpoint, data, path, command="as typed", noise=False)
@@ -74,6 +74,13 @@ def test_only_kernels_are_halved(checkpoint):
     assert halved == {k for k, v in weights.items() if v.dim() == 4}
     moved = shifted(weights, 0.0001)
     assert moved[HEAD_BIAS].item() == pytest.approx(weights[HEAD_BIAS].item() + 0.0001, abs=1e-7)
+
+
+def test_an_unknown_set_leaves_no_file(data, checkpoint, tmp_path):
+    path = tmp_path / "m.safetensors"
+    with pytest.raises(InputError, match="val has no set moon"):
+        export(checkpoint, data, path, level_sets=["moon"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_checkpoint_and_a_broken_one(tmp_path, checkpoint):
