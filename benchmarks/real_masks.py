@@ -1,7 +1,7 @@
 """Real annotated masks through `vectorize`: numbers in a table, pictures to look at.
 
 For every mask of a set: the length found against the mask's own skeleton (scikit-image,
-its pixels chained with steps 1 and sqrt 2), and the mean width against area over length.
+its pixels chained with steps 1 and sqrt 2), and the mean width against area over the length found.
 
     python benchmarks/real_masks.py ../shared/data/cracks --sheets runs/sheets
 """
@@ -89,10 +89,8 @@ def main() -> None:
     options = parser.parse_args()
     with (options.data / "manifest.csv").open() as file:
         rows = [r for r in csv.DictReader(file) if r["split"] == "val"]
-    print(
-        "| set | masks | length / skeleton, all | median | 5-95 % | width / (area / length), all |"
-    )
-    print("|---|---|---|---|---|---|")
+    print("| set | masks | length / skeleton, all | each: median (5-95 %) | width, the same |")
+    print("|---|---|---|---|---|")
     for name in options.sets.split(","):
         found, pictures = [], []
         for row in (r for r in rows if r["set"] == name):
@@ -109,13 +107,13 @@ def main() -> None:
 def report(name: str, found: list[dict[str, float]]) -> None:
     column = {k: np.array([f[k] for f in found]) for k in found[0]}
     some = column["length_px"] > 0
-    ratio = column["length_px"][some] / column["skeleton_px"][some]
-    low, middle, high = np.percentile(ratio, [5, 50, 95])
-    total = column["length_px"].sum() / column["skeleton_px"].sum()
-    width = (column["width_px"] * column["length_px"])[some].sum() / column["area_px"][some].sum()
-    print(
-        f"| {name} | {len(found)} | {total:.3f} | {middle:.3f} | {low:.3f} to {high:.3f} | {width:.3f} |"
-    )
+    length, skeleton = column["length_px"][some], column["skeleton_px"][some]
+    width = column["width_px"][some] * length / column["area_px"][some]
+    cells = [name, str(len(found)), f"{length.sum() / skeleton.sum():.3f}"]
+    for ratio in (length / skeleton, width):
+        low, middle, high = np.percentile(ratio, [5, 50, 95])
+        cells.append(f"{middle:.3f} ({low:.3f} to {high:.3f})")
+    print("| " + " | ".join(cells) + " |")
 
 
 def save_sheets(pictures: list[Image.Image], folder: Path, name: str) -> None:

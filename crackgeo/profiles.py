@@ -272,7 +272,9 @@ def measure_tips(
         if first < 0:
             out[i, 1] = 1
             continue
-        half = 0.5 * min(first, 1.0)
+        half = max(0.5 * min(first, 1.0), edge_level)  # nothing fainter is followed
+        if first <= half:
+            continue
         last = first
         k = 1
         while k * STEP_PX <= reach:
