@@ -53,6 +53,8 @@ $(VENV)/.setup: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) $(TORCH_FROM) torch
 	$(PIP) -e .
+	@echo "compiling the measuring kernels, once (about a minute)"
+	$(BIN)/python -c "from crackgeo.vectorize import warm_up; warm_up()"
 	@touch $@
 
 $(VENV)/.setup-dev: $(VENV)/.setup

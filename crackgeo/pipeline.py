@@ -265,11 +265,14 @@ def _vectorize(
     monitor: Monitor,
 ) -> tuple[VectorizeResult, Vectors]:
     """`vectorize_raster`, with the vectors themselves for a picture."""
-    from .vectorize import vectorize  # compiles kernels: not before it is needed
+    from .vectorize import vectorize, warm_up  # numba: not before it is needed
 
     started = time.monotonic()
     threshold, threshold_low, min_length_m, stations_m = rules
     check_output(output, overwrite)
+    monitor.step("prepare", 0, 1)
+    warm_up()  # the first run on a machine compiles for a minute; the bar says so
+    monitor.step("prepare", 1, 1)
     with open_probability(input) as raster:
         source = Provenance.from_tags(raster.tags) or _describe(input, {})
         spec = source.vector_spec(threshold, threshold_low, min_length_m)
