@@ -43,8 +43,7 @@ def _pull_push(image: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArr
     )
     coarse = _pull_push(mean, (cover > 0).astype(np.float32))
     share = weight[..., None]
-    blend = image * share + _double(coarse)[:height, :width] * (1 - share)
-    return blend
+    return image * share + _double(coarse)[:height, :width] * (1 - share)
 
 
 def _halve(array: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -119,7 +119,7 @@ def test_the_run_is_on_record(survey, tmp_path):
 def test_an_existing_output_stays_unless_asked(survey, tmp_path):
     out = tmp_path / "cracks.gpkg"
     out.write_text("precious")
-    with pytest.raises(UsageError, match="cracks.gpkg"):
+    with pytest.raises(UsageError, match="exists already"):
         crackgeo.map_cracks(survey, out, model=IdentityModel())
     assert out.read_text() == "precious"
     result = crackgeo.map_cracks(survey, out, model=IdentityModel(), overwrite=True)

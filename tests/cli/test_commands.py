@@ -1,4 +1,4 @@
-"""The command line as a user meets it: results, refusals, exit codes, no traceback, nothing left."""
+"""The command line as a user meets it: results, refusals, exit codes, nothing left behind."""
 
 import json
 import os
