@@ -196,6 +196,12 @@ def test_a_batch_that_fits_the_card(free, each, batch):
     assert fitting_batch(free, each) == batch
 
 
+def test_read_only_tiles_are_taken_as_they_are():
+    images = tiles(2)
+    images.flags.writeable = False
+    np.testing.assert_allclose(segmenter().logits(images), images.mean(-1) / 255, rtol=1e-5)
+
+
 def test_devices():
     assert devices.resolve_devices("cpu") == (torch.device("cpu"),)
     for name in ("gpu", "cuda:x", "cuda:-1", ""):

@@ -250,7 +250,8 @@ def _place(network: nn.Module, device: torch.device, shared: bool) -> nn.Module:
 
 
 def _to_device(images: NDArray[np.uint8], device: torch.device) -> Tensor:
-    pixels = torch.from_numpy(np.ascontiguousarray(images))
+    # torch shares the memory, so it wants arrays that may be written to
+    pixels = torch.from_numpy(np.require(images, requirements=("C", "W")))
     if device.type == "cuda":  # only from pinned memory does a copy run beside the computation
         return pixels.pin_memory().to(device, non_blocking=True)
     return pixels.to(device)
