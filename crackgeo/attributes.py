@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from .grid import Grid
-from .ground import azimuth_deg, ground_field, segment_vectors_m
+from .ground import azimuth_deg, ground_field, segment_vectors_m, small_units
 from .jit import compiled
 from .measure import CUT, Branches, Nodes
 from .network import Cracks
@@ -24,8 +24,6 @@ from .vectors import FeatureTable
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-
-MM_PER_M = 1000.0  # also without a CRS: then thousandths of the raster's unit
 
 CRACK_COLUMNS: dict[str, type] = {
     "crack_id": np.int64,
@@ -157,6 +155,7 @@ def crack_table(
     geometry : lines `[c]`
     width_error_px : standard error of widths that comes from the model, in pixels
     """
+    small = small_units(grid)
     length = lines.total(lines.step_lengths_m)
     gsd = lines.total(lines.pixel_m) / np.diff(lines.offsets)
     widths = _width_statistics(lines)
@@ -167,16 +166,16 @@ def crack_table(
         "crack_id": np.arange(1, len(lines) + 1),
         "network_id": network_id,
         "length_m": length,
-        "width_mean_mm": mean * MM_PER_M,
-        "width_p95_mm": widths["p95"] * MM_PER_M,
-        "width_max_mm": widths["max"] * MM_PER_M,
-        "width_sd_mm": sd * MM_PER_M,
-        "width_unc_mm": np.hypot(width_error_px * gsd, sd / np.sqrt(independent)) * MM_PER_M,
+        "width_mean_mm": mean * small,
+        "width_p95_mm": widths["p95"] * small,
+        "width_max_mm": widths["max"] * small,
+        "width_sd_mm": sd * small,
+        "width_unc_mm": np.hypot(width_error_px * gsd, sd / np.sqrt(independent)) * small,
         "area_m2": length * mean,
         **_shape_columns(lines, length),
         "conf_mean": lines.total(lines.conf * lines.weights_m) / lines.total(lines.weights_m),
         "conf_min": _per_crack(np.minimum, lines.conf, lines),
-        "gsd_mm": gsd * MM_PER_M,
+        "gsd_mm": gsd * small,
         "below_gsd": mean < gsd,
         "touches_edge": lines.total(lines.at_edge.astype(np.float64)) > 0,
     }
@@ -276,6 +275,7 @@ def station_table(lines: CrackLines, stations_m: float, grid: Grid) -> FeatureTa
 
     A point lies at the middle of its stretch; stretches without a reliable width are left out.
     """
+    small = small_units(grid)
     ahead = lines.step_lengths_m
     begin = np.concatenate([[0.0], np.cumsum(ahead)])[:-1]
     chainage = begin - begin[lines.offsets[:-1]][lines.crack]
@@ -302,5 +302,5 @@ def station_table(lines: CrackLines, stations_m: float, grid: Grid) -> FeatureTa
     cols, rows = (np.interp(at, begin, v) if len(begin) else at for v in (lines.x, lines.y))
     xs, ys = grid.xy(cols, rows)
     points = np.asarray(shapely.points(np.stack([xs, ys], axis=-1)), dtype=object).reshape(-1)
-    columns = {"crack_id": where[:, 0] + 1, "width_mm": width * MM_PER_M, "chainage_m": middle}
+    columns = {"crack_id": where[:, 0] + 1, "width_mm": width * small, "chainage_m": middle}
     return FeatureTable(points, columns)

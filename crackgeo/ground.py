@@ -37,6 +37,14 @@ def has_ground_units(grid: Grid) -> bool:
     return grid.crs_wkt is not None
 
 
+def small_units(grid: Grid) -> float:
+    """How many of the unit of widths make one of lengths: 1000 mm a metre.
+
+    1 without a CRS, where everything is in the raster's own unit.
+    """
+    return 1000.0 if has_ground_units(grid) else 1.0
+
+
 def ground_matrix(grid: Grid, cols: Floats, rows: Floats) -> Floats:
     """Local map from a pixel step to metres on the ground.
 

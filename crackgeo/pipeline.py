@@ -16,7 +16,7 @@ from .aoi import Area, resolve_area
 from .coverage import coverage_table
 from .errors import InputError
 from .files import check_output
-from .ground import has_ground_units, pixel_size_m
+from .ground import has_ground_units, pixel_size_m, small_units
 from .layers import RunRecord, write_geopackage
 from .models.protocol import Segmenter
 from .models.registry import load_model
@@ -54,7 +54,7 @@ def map_cracks(
     aoi: StrPath | None = None,
     threshold: float | None = None,
     threshold_low: float | None = None,
-    min_length_m: float = 0.0,
+    min_length_m: float | None = None,
     stations_m: float | None = None,
     overwrite: bool = False,
     monitor: Monitor = SILENT,
@@ -184,14 +184,15 @@ def predict_raster(
         ran_on = _trait(segmenter, "device"), _trait(segmenter, "precision")
         source = _describe(Path(input), options).with_model(segmenter.info, " ".join(ran_on))
         counts = _run(image, segmenter, tiles, area, output, source, overwrite, monitor)
-        gsd_x, gsd_y = pixel_size_m(image.grid.part(area.window))
+        part = image.grid.part(area.window)
+        gsd_x, gsd_y = (size * small_units(part) for size in pixel_size_m(part))
     return PredictResult(
         output=output,
         model=segmenter.info.name,
         model_sha256=segmenter.info.sha256,
         device=ran_on[0],
         precision=ran_on[1],
-        gsd_mm=(gsd_x * 1000, gsd_y * 1000),
+        gsd_mm=(gsd_x, gsd_y),
         tiles=counts.tiles,
         tiles_run=counts.tiles_run,
         pixels_valid=counts.pixels_valid,
@@ -231,7 +232,7 @@ def vectorize_raster(
     *,
     threshold: float | None = None,
     threshold_low: float | None = None,
-    min_length_m: float = 0.0,
+    min_length_m: float | None = None,
     stations_m: float | None = None,
     overwrite: bool = False,
     monitor: Monitor = SILENT,
@@ -243,7 +244,8 @@ def vectorize_raster(
     input : a raster of `predict_raster`, or any of probabilities from 0 to 1 or of a mask
     output : the GeoPackage; docs/layers.md describes its layers
     threshold, threshold_low : hysteresis; None takes the model's own from the raster
-    min_length_m : networks shorter than this on the ground are dropped
+    min_length_m : networks shorter than this on the ground are dropped; None takes the model's
+        own rule, in pixels
     stations_m : also write widths every so many metres along each crack
     overwrite : replace the output if it exists
     monitor : progress, warnings, cancelling
@@ -260,7 +262,7 @@ def vectorize_raster(
 def _vectorize(
     input: Path,
     output: Path,
-    rules: tuple[float | None, float | None, float, float | None],
+    rules: tuple[float | None, float | None, float | None, float | None],
     overwrite: bool,
     monitor: Monitor,
 ) -> tuple[VectorizeResult, Vectors]:
@@ -290,6 +292,7 @@ def _vectorize(
         "threshold": spec.threshold,
         "threshold_low": spec.threshold_low,
         "min_length": min_length_m,
+        "min_length_px": spec.min_length_px,
         "stations": stations_m,
     }
     record = _run_record(source, options, coverage.surveyed_m2)

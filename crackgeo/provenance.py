@@ -77,11 +77,12 @@ class Provenance:
         return datetime.fromisoformat(self.started)
 
     def vector_spec(
-        self, threshold: float | None, threshold_low: float | None, min_length_m: float
+        self, threshold: float | None, threshold_low: float | None, min_length_m: float | None
     ) -> VectorSpec:
         """How to make lines of it: the model's own numbers where the user gave none.
 
-        A threshold given alone takes the low one down with it, in the model's proportion.
+        A threshold given alone takes the low one with it, in the model's proportion; a
+        length given replaces the model's own rule.
         """
         high = self.threshold if threshold is None else threshold
         if threshold_low is None:
@@ -91,8 +92,8 @@ class Provenance:
         return VectorSpec(
             threshold=high,
             threshold_low=low,
-            min_length_m=min_length_m,
-            min_length_px=self.min_length_px,
+            min_length_m=min_length_m or 0.0,
+            min_length_px=self.min_length_px if min_length_m is None else 0.0,
         )
 
     def _low_for(self, threshold: float) -> float:

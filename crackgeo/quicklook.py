@@ -233,7 +233,7 @@ def _text_px(text: str) -> int:
 
 def _legend(cracks: FeatureTable, ground: bool) -> list[tuple[int, str]]:
     """Class number and words of each entry: the class and the length of its cracks."""
-    metre, milli = ("m", "mm") if ground else ("units", "units/1000")
+    metre, milli = ("m", "mm") if ground else ("units", "units")
     lengths = np.zeros(len(WIDTH_CLASSES))
     if len(cracks):
         classes = width_class(np.asarray(cracks.columns["width_mean_mm"], np.float64))

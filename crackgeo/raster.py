@@ -19,7 +19,7 @@ from .dataset import gdal_environment, is_local, open_dataset
 from .errors import InputError, UsageError
 from .georeference import Georeference, grid_of
 from .grid import Grid, Window
-from .ground import has_ground_units, pixel_size_m
+from .ground import has_ground_units, pixel_size_m, small_units
 from .monitor import SILENT, Monitor
 from .resample import Scale, resample, resampled_grid, taps
 from .source import Source, plan_bands
@@ -261,6 +261,7 @@ def describe(
     with gdal_environment(), open_image(path, spec, gsd_m, monitor) as image:
         dataset, plan, grid = image.dataset, image.plan, image.grid
         size_x, size_y = pixel_size_m(grid)
+        small = small_units(grid)
         return RasterInfo(
             path=Path(path),
             driver=dataset.driver,
@@ -269,7 +270,7 @@ def describe(
             height=grid.height,
             crs_name=_crs_name(grid.crs_wkt),
             georeference=str(image.georeference),
-            gsd_mm=(size_x * 1000, size_y * 1000),
+            gsd_mm=(size_x * small, size_y * small),
             has_ground_units=has_ground_units(grid),
             band_count=dataset.count,
             bands=plan.bands,

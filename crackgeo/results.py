@@ -65,8 +65,7 @@ class VectorizeResult:
     width_max_mm : of the widest crack; None without a crack
     longest_m : of the longest crack; None without a crack
     surveyed_m2 : ground area with data
-    ground_units : False if the raster has no CRS: metres and millimetres are then its own
-        units and thousandths of them
+    ground_units : False if the raster has no CRS: every length is then in its own unit
     seconds : wall-clock time
     """
 
@@ -87,7 +86,7 @@ class VectorizeResult:
 
     def summary(self) -> str:
         """Lines for a person."""
-        metre, milli = ("m", "mm") if self.ground_units else ("units", "units/1000")
+        metre, milli = ("m", "mm") if self.ground_units else ("units", "units")
         lines = [f"cracks          {self.cracks} in {self.networks} networks"]
         if self.width_mean_mm is not None and self.longest_m is not None:
             lines += [

@@ -56,7 +56,7 @@ class RasterReport:
     def summary(self) -> str:
         """Lines for a person."""
         r = self.raster
-        milli = "mm" if r.has_ground_units else "units/1000"
+        milli = "mm" if r.has_ground_units else "units"
         marks = [f"value {r.nodata}"] if r.nodata is not None else []
         marks += ["alpha band"] if r.has_alpha else []
         marks += ["mask"] if r.has_mask else []

@@ -18,7 +18,7 @@ def reference() -> str:
 
 
 def _pages(command: click.Command, names: list[str]) -> list[str]:
-    context = click.Context(command, info_name=" ".join(names), max_content_width=100)
+    context = click.Context(command, info_name=" ".join(names), terminal_width=100)
     pages = [f"## {' '.join(names)}\n\n```\n{command.get_help(context)}\n```\n"]
     if isinstance(command, click.Group):
         for name in command.list_commands(context):

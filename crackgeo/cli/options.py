@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..specs import TILE_PX, TileSpec, VectorSpec
+from ..specs import TILE_PX, TileSpec
 from .console import configure
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -196,10 +196,9 @@ vector_options = _chain(
         "--min-length",
         "min_length_m",
         type=click.FloatRange(min=0),
-        default=VectorSpec().min_length_m,
-        show_default=True,
         metavar="METRES",
-        help="Drop crack networks shorter than this on the ground.",
+        help="Drop crack networks shorter than this on the ground; 0 keeps all. Default: the "
+        "model's own rule, in pixels, that keeps crack-free surfaces clean.",
     ),
     click.option(
         "--stations",
