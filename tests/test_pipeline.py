@@ -155,3 +155,37 @@ def test_a_raster_without_cracks_gives_empty_layers(tmp_path):
     assert result.vectors.width_mean_mm is None
     assert "cracks          0" in result.summary()
     assert len(gpd.read_file(out, layer="cracks")) == 0
+
+
+def test_without_a_crs_lengths_are_in_local_units_and_a_warning_says_so(tmp_path):
+    bands = np.zeros((3, 120, 500), np.uint8)
+    bands[:, 60:66, 100:400] = 254
+    write(tmp_path / "facade.tif", bands, crs=None)
+    heard = []
+    result = crackgeo.map_cracks(
+        tmp_path / "facade.tif",
+        tmp_path / "o.gpkg",
+        model=IdentityModel(),
+        monitor=Monitor(on_warning=heard.append),
+    )
+    assert any("local units" in message for message in heard)
+    assert not result.vectors.ground_units
+    assert result.vectors.length_m == pytest.approx(0.6, abs=0.02)
+    assert result.vectors.width_mean_mm == pytest.approx(0.012, abs=0.0005)
+
+
+def test_a_given_least_length_replaces_the_models_rule(tmp_path):
+    bands = np.zeros((3, 120, 500), np.uint8)
+    bands[:, 60:66, 100:112] = 254  # 12 px, below the rule of 20
+    write(tmp_path / "short.tif", bands)
+    found = [
+        crackgeo.map_cracks(
+            tmp_path / "short.tif",
+            tmp_path / "o.gpkg",
+            model=IdentityModel(),
+            min_length_m=least,
+            overwrite=True,
+        ).vectors.cracks
+        for least in (None, 0.0, 0.05)
+    ]
+    assert found == [0, 1, 0]
