@@ -143,7 +143,7 @@ def assemble(data: Path, cells: dict[int, dict[str, str]], path: Path) -> NDArra
     with rasterio.open(
         path, "w", driver="GTiff", width=image.shape[2], height=image.shape[1], count=4,
         dtype="uint8", crs="EPSG:32650", transform=Affine(GSD_M, 0, 400000, 0, -GSD_M, 3500000),
-        photometric="RGB", tiled=True, compress="deflate",
+        photometric="RGB", alpha="yes", tiled=True, compress="deflate",
     ) as raster:  # fmt: skip
         raster.write(image)
     return truth

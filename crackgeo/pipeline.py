@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .aoi import Area, resolve_area
 from .coverage import coverage_table
@@ -27,12 +27,22 @@ from .provenance import Provenance
 from .quicklook import write_quicklook
 from .raster import ImageRaster, describe, header_checksum, open_image
 from .results import MapResult, PredictResult, VectorizeResult
-from .specs import BandSpec, TileSpec
+from .specs import BandSpec, TileSpec, VectorSpec
 from .vectors import FeatureTable, Vectors
 from .version import __version__
 
 BBox = tuple[float, float, float, float]
 StrPath = str | os.PathLike[str]
+
+
+class VectorRules(NamedTuple):
+    """What a user may say about the lines; None leaves it to the model."""
+
+    threshold: float | None
+    threshold_low: float | None
+    min_length_m: float | None
+    max_width_mm: float
+    stations_m: float | None
 
 
 def map_cracks(
@@ -55,6 +65,7 @@ def map_cracks(
     threshold: float | None = None,
     threshold_low: float | None = None,
     min_length_m: float | None = None,
+    max_width_mm: float = VectorSpec().max_width_mm,
     stations_m: float | None = None,
     overwrite: bool = False,
     monitor: Monitor = SILENT,
@@ -101,7 +112,7 @@ def map_cracks(
         result, vectors = _vectorize(
             Path(prob),
             Path(output),
-            (threshold, threshold_low, min_length_m, stations_m),
+            VectorRules(threshold, threshold_low, min_length_m, max_width_mm, stations_m),
             overwrite,
             monitor,
         )
@@ -233,6 +244,7 @@ def vectorize_raster(
     threshold: float | None = None,
     threshold_low: float | None = None,
     min_length_m: float | None = None,
+    max_width_mm: float = VectorSpec().max_width_mm,
     stations_m: float | None = None,
     overwrite: bool = False,
     monitor: Monitor = SILENT,
@@ -246,6 +258,7 @@ def vectorize_raster(
     threshold, threshold_low : hysteresis; None takes the model's own from the raster
     min_length_m : networks shorter than this on the ground are dropped; None takes the model's
         own rule, in pixels
+    max_width_mm : networks wider than this on average are dropped, with a warning
     stations_m : also write widths every so many metres along each crack
     overwrite : replace the output if it exists
     monitor : progress, warnings, cancelling
@@ -255,14 +268,14 @@ def vectorize_raster(
     CrackgeoError
         With the remedy in it; no output is left behind.
     """
-    rules = (threshold, threshold_low, min_length_m, stations_m)
+    rules = VectorRules(threshold, threshold_low, min_length_m, max_width_mm, stations_m)
     return _vectorize(Path(input), Path(output), rules, overwrite, monitor)[0]
 
 
 def _vectorize(
     input: Path,
     output: Path,
-    rules: tuple[float | None, float | None, float | None, float | None],
+    rules: VectorRules,
     overwrite: bool,
     monitor: Monitor,
 ) -> tuple[VectorizeResult, Vectors]:
@@ -270,30 +283,30 @@ def _vectorize(
     from .vectorize import vectorize, warm_up  # numba: not before it is needed
 
     started = time.monotonic()
-    threshold, threshold_low, min_length_m, stations_m = rules
     check_output(output, overwrite)
     monitor.step("prepare", 0, 1)
     warm_up()  # the first run on a machine compiles for a minute; the bar says so
     monitor.step("prepare", 1, 1)
     with open_probability(input) as raster:
         source = Provenance.from_tags(raster.tags) or _describe(input, {})
-        spec = source.vector_spec(threshold, threshold_low, min_length_m)
+        spec = source.vector_spec(*rules[:4])
         vectors = vectorize(
             raster,
             raster.grid,
             spec,
             width_error_px=source.width_error_px,
             monitor=monitor,
-            stations_m=stations_m,
+            stations_m=rules.stations_m,
         )
         coverage = coverage_table(raster, raster.grid, monitor=monitor)
         grid = raster.grid
     options = {
         "threshold": spec.threshold,
         "threshold_low": spec.threshold_low,
-        "min_length": min_length_m,
+        "min_length": rules.min_length_m,
         "min_length_px": spec.min_length_px,
-        "stations": stations_m,
+        "max_width": rules.max_width_mm,
+        "stations": rules.stations_m,
     }
     record = _run_record(source, options, coverage.surveyed_m2)
     write_geopackage(output, vectors, coverage.table, record, grid.crs_wkt, overwrite=overwrite)

@@ -77,7 +77,11 @@ class Provenance:
         return datetime.fromisoformat(self.started)
 
     def vector_spec(
-        self, threshold: float | None, threshold_low: float | None, min_length_m: float | None
+        self,
+        threshold: float | None,
+        threshold_low: float | None,
+        min_length_m: float | None,
+        max_width_mm: float,
     ) -> VectorSpec:
         """How to make lines of it: the model's own numbers where the user gave none.
 
@@ -93,6 +97,7 @@ class Provenance:
             threshold=high,
             threshold_low=low,
             min_length_m=min_length_m or 0.0,
+            max_width_mm=max_width_mm,
             min_length_px=self.min_length_px if min_length_m is None else 0.0,
         )
 

@@ -80,6 +80,8 @@ class VectorSpec:
         that a blur of 1 px lowers below 0.5
     min_length_m : shorter networks are dropped, metres on the ground
     min_length_px : shorter networks are dropped as noise whatever the ground pixel size
+    max_width_mm : networks wider than this on average are no cracks but plants, shadows, ditches
+        (the widest class of pavement manuals begins at 19 mm); no rule without a CRS
     spur_radii, spur_px : an end branch shorter than spur_radii * R + spur_px is a spur, R the
         distance to background at its junction
     link_px, link_deg : line ends closer than this and facing each other within this angle are
@@ -96,6 +98,7 @@ class VectorSpec:
     threshold_low: float = 0.25
     min_length_m: float = 0.0
     min_length_px: float = 20.0
+    max_width_mm: float = 100.0
     spur_radii: float = 1.5
     spur_px: float = 2.0
     link_px: float = 30.0
@@ -113,4 +116,5 @@ class VectorSpec:
             f"--threshold-low must lie in (0, {self.threshold}], not {self.threshold_low}",
         )
         _require(self.min_length_m >= 0, "--min-length must not be negative")
+        _require(self.max_width_mm > 0, "--max-width must be positive")
         _require(self.thin_iterations >= 1 and self.block_px >= 16, "blocks must be >= 16 px")

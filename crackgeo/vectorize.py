@@ -18,8 +18,8 @@ from .attributes import (
 from .blocks import ArraySource, ProbabilitySource
 from .errors import UsageError
 from .grid import Grid
-from .ground import segment_vectors_m
-from .measure import Bools, Branches, Floats, Nodes, measure_branches, place_branches
+from .ground import has_ground_units, pixel_size_m, segment_vectors_m, small_units
+from .measure import Bools, Branches, Floats, Ints, Nodes, measure_branches, place_branches
 from .monitor import SILENT, Monitor
 from .network import (
     chosen_branches,
@@ -137,15 +137,34 @@ def _network(
     branches, nodes = measure_branches(source, *placed, spec, workers=workers, monitor=monitor)
     links = find_links(branches, nodes, graph.keys, width, spec)
     branches, nodes = with_links(branches, nodes, links, source)
-    return chosen_branches(branches, nodes, _long_enough(branches, nodes, grid, spec))
-
-
-def _long_enough(branches: Branches, nodes: Nodes, grid: Grid, spec: VectorSpec) -> Bools:
     network = network_of(branches, len(nodes.x))
+    keep = _long_enough(network, branches, grid, spec)
+    if wide := int((keep & ~_narrow_enough(network, branches, grid, spec)).sum()):
+        monitor.warn(
+            f"{wide} networks wider than {spec.max_width_mm:g} mm on average were left out: plants,"
+            " shadows or ditches rather than cracks (--max-width)"
+        )
+    keep &= _narrow_enough(network, branches, grid, spec)
+    return chosen_branches(branches, nodes, np.asarray(keep[network]))
+
+
+def _long_enough(network: Ints, branches: Branches, grid: Grid, spec: VectorSpec) -> Bools:
+    """Which networks are long enough to count."""
     length_px = np.bincount(network, branches.lengths_px)
     length_m = np.bincount(network, _lengths_m(branches, grid))
     keep = (length_px > 0) & (length_px >= spec.min_length_px) & (length_m >= spec.min_length_m)
-    return np.asarray(keep[network])
+    return np.asarray(keep)
+
+
+def _narrow_enough(network: Ints, branches: Branches, grid: Grid, spec: VectorSpec) -> Bools:
+    """Which networks are narrow enough, by the mean over their points, to be cracks."""
+    if not has_ground_units(grid):
+        return np.ones(network.max(initial=-1) + 1, np.bool_)
+    point_network = np.repeat(network, np.diff(branches.offsets))
+    points = np.maximum(np.bincount(point_network), 1)
+    mean_px = np.bincount(point_network, branches.width_px) / points
+    width_mm = mean_px * np.sqrt(np.prod(pixel_size_m(grid))) * small_units(grid)
+    return np.asarray(width_mm <= spec.max_width_mm)
 
 
 def _lengths_m(branches: Branches, grid: Grid) -> Floats:

@@ -189,3 +189,25 @@ def test_a_given_least_length_replaces_the_models_rule(tmp_path):
         for least in (None, 0.0, 0.05)
     ]
     assert found == [0, 1, 0]
+
+
+def test_what_is_too_wide_for_a_crack_is_left_out_and_said(tmp_path):
+    bands = np.zeros((3, 300, 500), np.uint8)
+    bands[:, 40:46, 100:400] = 254  # 12 mm
+    bands[:, 150:210, 50:450] = 254  # 120 mm: a ditch
+    write(tmp_path / "wide.tif", bands)
+    heard = []
+    results = [
+        crackgeo.map_cracks(
+            tmp_path / "wide.tif",
+            tmp_path / "o.gpkg",
+            model=IdentityModel(),
+            max_width_mm=limit,
+            overwrite=True,
+            monitor=Monitor(on_warning=heard.append),
+        )
+        for limit in (100.0, 200.0)
+    ]
+    assert [r.vectors.networks for r in results] == [1, 2]
+    assert len(heard) == 1
+    assert heard[0].startswith("1 networks wider than 100 mm")

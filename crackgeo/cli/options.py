@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..specs import TILE_PX, TileSpec
+from ..specs import TILE_PX, TileSpec, VectorSpec
 from .console import configure
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -199,6 +199,15 @@ vector_options = _chain(
         metavar="METRES",
         help="Drop crack networks shorter than this on the ground; 0 keeps all. Default: the "
         "model's own rule, in pixels, that keeps crack-free surfaces clean.",
+    ),
+    click.option(
+        "--max-width",
+        "max_width_mm",
+        type=click.FloatRange(min=0, min_open=True),
+        default=VectorSpec().max_width_mm,
+        show_default=True,
+        metavar="MM",
+        help="Drop networks wider than this on average: plants and shadows, not cracks.",
     ),
     click.option(
         "--stations",
