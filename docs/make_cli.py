@@ -18,7 +18,12 @@ def reference() -> str:
 
 
 def _pages(command: click.Command, names: list[str]) -> list[str]:
-    context = click.Context(command, info_name=" ".join(names), terminal_width=100)
+    context = click.Context(
+        command,
+        info_name=" ".join(names),
+        terminal_width=100,
+        help_option_names=cli.context_settings["help_option_names"],
+    )
     pages = [f"## {' '.join(names)}\n\n```\n{command.get_help(context)}\n```\n"]
     if isinstance(command, click.Group):
         for name in command.list_commands(context):

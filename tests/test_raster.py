@@ -314,7 +314,7 @@ def test_no_crs_is_told(tmp_path):
     info = describe(write(tmp_path / "a.tif", picture(), crs=None), monitor=monitor)
     assert info.crs_name is None
     assert not info.has_ground_units
-    np.testing.assert_allclose(info.gsd_mm, (2, 2))
+    np.testing.assert_allclose(info.gsd_mm, (0.002, 0.002))  # local units
     assert len(warnings) == 1
     assert "local units" in warnings[0]
 
