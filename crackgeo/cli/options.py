@@ -77,7 +77,12 @@ def console_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--json", "as_json", is_flag=True, help="Give the result as one JSON object.")
     @click.option("-q", "--quiet", is_flag=True, help="Only errors and warnings.")
-    @click.option("-v", "--verbose", count=True, help="Twice (-vv): show internal errors whole, to report them.")
+    @click.option(
+        "-v",
+        "--verbose",
+        count=True,
+        help="Twice (-vv): show internal errors whole, to report them.",
+    )
     @click.pass_context
     def command(ctx: click.Context, /, **options: Any) -> Any:
         quiet, verbose = options.pop("quiet"), options.pop("verbose")
