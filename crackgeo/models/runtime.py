@@ -22,7 +22,7 @@ from ..errors import InputError, ResourceError
 from .devices import NAMES, resolve_devices, resolve_precision
 from .protocol import ModelInfo
 
-CPU_BATCH = 4  # two tiles keep the cores busy; more only costs memory
+CPU_BATCH = 1  # a tile keeps the cores busy; more is no faster and costs 80 MiB each
 CARD_BATCH_MAX = 64
 CARD_MEMORY_SHARE = 0.6  # of the free memory; the rest is for fragmentation and other programs
 
