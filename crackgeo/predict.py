@@ -23,7 +23,7 @@ from .specs import PROB_NODATA, TileSpec
 from .stitch import Block, Prediction, stitch
 from .tiling import TilePlan
 
-READ_AHEAD = 2  # rows of tiles; enough to hide decoding, little enough to stay small
+READ_AHEAD = 1  # rows of tiles; hides decoding, and a row of a wide raster is 40 MB
 STAGE = "predict"
 
 T = TypeVar("T")
