@@ -90,7 +90,8 @@ class VectorizeResult:
         lines = [f"cracks          {self.cracks} in {self.networks} networks"]
         if self.width_mean_mm is not None and self.longest_m is not None:
             lines += [
-                f"total length    {self.length_m:.2f} {metre}, longest {self.longest_m:.2f}",
+                f"total length    {self.length_m:.2f} {metre}, "
+                f"longest {self.longest_m:.2f} {metre}",
                 f"width           mean {self.width_mean_mm:.1f} {milli}, "
                 f"largest {self.width_max_mm:.1f} {milli}",
             ]

@@ -139,13 +139,13 @@ def _network(
     branches, nodes = with_links(branches, nodes, links, source)
     network = network_of(branches, len(nodes.x))
     keep = _long_enough(network, branches, grid, spec)
-    if wide := int((keep & ~_narrow_enough(network, branches, grid, spec)).sum()):
+    narrow = _narrow_enough(network, branches, grid, spec)
+    if wide := int((keep & ~narrow).sum()):
         monitor.warn(
             f"{wide} networks wider than {spec.max_width_mm:g} mm on average were left out: plants,"
             " shadows or ditches rather than cracks (--max-width)"
         )
-    keep &= _narrow_enough(network, branches, grid, spec)
-    return chosen_branches(branches, nodes, np.asarray(keep[network]))
+    return chosen_branches(branches, nodes, np.asarray((keep & narrow)[network]))
 
 
 def _long_enough(network: Ints, branches: Branches, grid: Grid, spec: VectorSpec) -> Bools:
