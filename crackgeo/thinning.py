@@ -60,23 +60,32 @@ def _neighbours(a: Codes, i: int, stride: int) -> Any:
 
 
 @compiled
+def _all_neighbours(a: Codes, pixels: Places, stride: int) -> tuple[Codes, Places]:
+    """`_neighbours` of the pixels, at their places, and those pixels that lack one of the 8."""
+    around = np.empty(a.size, np.uint8)
+    border = np.empty(len(pixels), np.int32)
+    size = 0
+    for i in pixels:
+        around[i] = _neighbours(a, i, stride)
+        if around[i] != 255:
+            border[size] = i
+            size += 1
+    return around, border[:size].copy()
+
+
+@compiled
 def _thin(a: Codes, pixels: Places, stride: int, table: Codes, iterations: int) -> None:
     """Thin a flat mask with a border of zeros, in place; `pixels` are those set in it.
 
     A pixel's fate can only change when a neighbour went since its rule was last asked, two
     sub-iterations ago: so only neighbours of the pixels of the last two are looked at again,
-    after all border pixels at first. This gives what a scan of all pixels gives.
+    after all border pixels at first. This gives what a scan of all pixels gives. While it runs,
+    a pixel is 2 as long as it waits among the neighbours of the last sub-iteration's pixels.
     """
-    border = np.empty(len(pixels), np.int32)
-    size = 0
-    for i in pixels:
-        if _neighbours(a, i, stride) != 255:
-            border[size] = i
-            size += 1
-    border = border[:size].copy()
-    seen = np.zeros(a.size, np.int32)
-    offsets = np.array([-stride - 1, -stride, -stride + 1, -1, 1, stride - 1, stride, stride + 1])
-    last, older = border, border[:0]
+    around, last = _all_neighbours(a, pixels, stride)
+    older = last[:0]
+    # Neighbour k of `_neighbours`; from there, this pixel is neighbour k + 4 (modulo 8).
+    offsets = np.array([-stride, 1 - stride, 1, stride + 1, stride, stride - 1, -1, -stride - 1])
     quiet = 0
     for step in range(2 * iterations):
         rule = table[step & 1]
@@ -84,26 +93,29 @@ def _thin(a: Codes, pixels: Places, stride: int, table: Codes, iterations: int) 
         n_gone = 0
         for front in (last, older):
             for i in front:
-                if a[i] and seen[i] != 2 * step + 1:
-                    seen[i] = 2 * step + 1
-                    if rule[_neighbours(a, i, stride)]:
-                        gone[n_gone] = i
-                        n_gone += 1
-        for k in range(n_gone):
-            a[gone[k]] = 0
+                if a[i]:
+                    a[i] = 1
+                    gone[n_gone] = i
+                    n_gone += rule[around[i]]
+        for i in gone[:n_gone]:
+            a[i] = 0
         touched = np.empty(8 * n_gone, np.int32)
         n_touched = 0
-        for k in range(n_gone):
-            for offset in offsets:
-                j = gone[k] + offset
-                if a[j] and seen[j] != 2 * step + 2:
-                    seen[j] = 2 * step + 2
-                    touched[n_touched] = j
-                    n_touched += 1
+        for i in gone[:n_gone]:
+            for k in range(8):
+                j = i + offsets[k]
+                if a[j]:
+                    around[j] &= ~(1 << (k + 4) % 8)
+                    if a[j] == 1:
+                        a[j] = 2
+                        touched[n_touched] = j
+                        n_touched += 1
         older, last = last, touched[:n_touched].copy()
         quiet = quiet + 1 if n_gone == 0 else 0
         if quiet == 2:
-            return
+            break
+    for i in last:
+        a[i] = min(a[i], 1)
 
 
 def thin(mask: NDArray[np.bool_], iterations: int = VectorSpec.thin_iterations) -> Codes:
