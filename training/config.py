@@ -59,6 +59,7 @@ class TrainConfig:
     """Optimiser, schedule and bookkeeping.
 
     `skeleton_weight` weighs the recall of centrelines in the loss, see `losses.crack_loss`.
+    `stop_after` ends the run early in a schedule of `iterations`, for a next stage to go on from.
     """
 
     seed: int
@@ -72,6 +73,12 @@ class TrainConfig:
     ema_decay: float
     checkpoint_every: int
     skeleton_weight: float = 0.0
+    stop_after: int | None = None
+
+    @property
+    def last(self) -> int:
+        """The iteration at which the run ends."""
+        return self.iterations if self.stop_after is None else min(self.stop_after, self.iterations)
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ class CrackDataset(Dataset[tuple[Tensor, Tensor]]):
         self.share = share / share.sum()
 
     def __len__(self) -> int:
-        return self.config.train.iterations * self.config.train.batch
+        return self.config.train.last * self.config.train.batch
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self.config.train.seed, index))

@@ -1,6 +1,6 @@
-"""Draw pavements with known cracks, paint, joints, sealed cracks and shadows as training data.
+"""Draw pavements and walls with known cracks, and all that looks like one, as training data.
 
-    python -m crackgeo_training.draw_set -o DIR/drawn --count 40
+    python -m crackgeo_training.draw_set -o DIR/drawn --pavements 24 --walls 160
 
 writes images, masks and a manifest.csv that a configuration names in `extra_manifests`.
 """
@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .pavement import draw_pavement
+from .walls import draw_wall
 
-SET = "drawn_pavement"
+PAVEMENT_SET, WALL_SET = "drawn_pavement", "drawn_wall"
 LICENCE = "drawn by crackgeo, no rights reserved"
 CELL_PX = 600
 LEAST_DATA = 0.98  # cells with more emptiness are left out
@@ -25,18 +26,23 @@ LEAST_DATA = 0.98  # cells with more emptiness are left out
 
 @click.command("draw_set")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--count", default=40, show_default=True, help="Pavements to draw, 12 cells each.")
-@click.option("--seed", default=1, show_default=True, help="Of the first pavement.")
-def main(output: Path, count: int, seed: int) -> None:
-    """Draw pavements and write them as labelled pictures."""
+@click.option("--pavements", default=24, show_default=True, help="Each gives about two pictures.")
+@click.option("--walls", default=160, show_default=True, help="Each gives one picture.")
+@click.option("--seed", default=1, show_default=True, help="Of the first pavement and wall.")
+def main(output: Path, pavements: int, walls: int, seed: int) -> None:
+    """Draw pavements and walls and write them as labelled pictures."""
     for kind in ("images", "masks"):
         (output / kind).mkdir(parents=True, exist_ok=True)
     with (output / "manifest.csv").open("w", newline="", encoding="utf-8") as lines:
         table = csv.writer(lines)
         table.writerow(["split", "set", "image", "mask", "licence"])
-        for number in range(seed, seed + count):
+        for number in range(seed, seed + pavements):
             for row in write_cells(output, number):
-                table.writerow(["train", SET, *row, LICENCE])
+                table.writerow(["train", PAVEMENT_SET, *row, LICENCE])
+        for number in range(seed, seed + walls):
+            wall = draw_wall(number, CELL_PX)
+            row = _write(output, f"wall_{number:05d}.png", wall.rgb, wall.cover)
+            table.writerow(["train", WALL_SET, *row, LICENCE])
 
 
 def write_cells(output: Path, seed: int, shape: tuple[int, int] = (1800, 2400)) -> list[list[str]]:
@@ -49,12 +55,17 @@ def write_cells(output: Path, seed: int, shape: tuple[int, int] = (1800, 2400)) 
             if (pavement.alpha[cell] > 0).mean() < LEAST_DATA:
                 continue
             name = f"{seed:04d}_{top}_{left}.png"
-            rgb: NDArray[np.uint8] = pavement.rgb[cell]
-            mask = np.where(pavement.cover[cell] >= 0.5, 255, 0).astype(np.uint8)
-            cv2.imwrite(str(output / "images" / name), np.ascontiguousarray(rgb[..., ::-1]))
-            cv2.imwrite(str(output / "masks" / name), mask)
-            rows.append([f"images/{name}", f"masks/{name}"])
+            rows.append(_write(output, name, pavement.rgb[cell], pavement.cover[cell]))
     return rows
+
+
+def _write(
+    output: Path, name: str, rgb: NDArray[np.uint8], cover: NDArray[np.float32]
+) -> list[str]:
+    mask = np.where(cover >= 0.5, 255, 0).astype(np.uint8)
+    cv2.imwrite(str(output / "images" / name), np.ascontiguousarray(rgb[..., ::-1]))
+    cv2.imwrite(str(output / "masks" / name), mask)
+    return [f"images/{name}", f"masks/{name}"]
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from .crack_shapes import (
     open_crack,
     wander,
 )
+from .engraving import engrave
 from .textures import (
     Field,
     Image,
@@ -36,7 +37,7 @@ from .textures import (
     concrete,
     layered_noise,
     smooth_noise,
-    stones,
+    srgb,
 )
 
 Mask = NDArray[np.bool_]
@@ -119,7 +120,7 @@ def draw_pavement(seed: int, shape: Shape = (1800, 2400)) -> Pavement:
     joints = _joints(scene)
     _set_manhole(scene, draw=False)
     drawn = draw_cracks(scene.cracks, shape)
-    _open(scene, drawn)
+    engrave(scene.picture, scene.rng(35), drawn)
     for number, line in enumerate(seals):
         objects.sealed_crack(scene.picture, scene.rng(50 + number), line)
         scene.distractors.append(("sealed_crack", line.points))
@@ -271,34 +272,6 @@ def _hide(scene: _Scene, where: Mask) -> None:
     scene.hidden |= where
 
 
-def _open(scene: _Scene, drawn: CrackDrawing) -> None:
-    """Draw the cracks into the picture: dark inside, dirt in places, one edge lit by the sun."""
-    rng = scene.rng(35)
-    shape = scene.shape
-    dirt = np.clip(layered_noise(rng, shape, (2.2, 6, 18, 60), 1.1), -1.5, 2.5)
-    deep = np.clip(drawn.width_px / 8, 0, 1)
-    inside = np.clip(0.045 - 0.02 * deep + (0.03 + 0.012 * (1 - deep)) * dirt, 0.008, 0.2)
-    fill = inside[..., None] * np.array((1.04, 1.0, 0.93), np.float32)
-    _weather(scene.picture, rng, drawn)
-    depth = ndimage.gaussian_filter(drawn.cover, 0.9)
-    slope = np.roll(depth, (1, 1), (0, 1)) - np.roll(depth, (-1, -1), (0, 1))
-    lit = 1 + np.where(slope > 0, 0.55, 0.28) * slope * (1 - drawn.cover)
-    scene.picture *= lit[..., None].astype(np.float32)
-    objects.blend(scene.picture, drawn.cover, fill.astype(np.float32))
-
-
-def _weather(picture: Image, rng: Rng, drawn: CrackDrawing) -> None:
-    """Edges of cracks: a dirty margin, and pits where stones have come loose."""
-    shape = picture.shape[:2]
-    beside = np.clip(drawn.distance_px - drawn.width_px / 2, 0, None)
-    near = drawn.width_px > 0
-    margin = near * np.exp(-beside / (1.5 + 0.55 * drawn.width_px)) * (drawn.width_px / 12) ** 0.5
-    loose, rim = stones(rng, shape, 5.0)
-    pits = (loose > 1.35) * np.clip(rim - 0.25, 0, 1) * np.exp(-beside / 3.5) * near
-    stain = 1 + 0.5 * smooth_noise(rng, shape, 9)
-    picture *= (1 - 0.20 * margin * np.clip(stain, 0, 2) - 0.45 * pits)[..., None]
-
-
 def _litter(scene: _Scene) -> None:
     """Oil under parked cars, grit along the joint, leaves under the tree."""
     height, width = scene.shape
@@ -345,7 +318,7 @@ def _developed(scene: _Scene, drawn: CrackDrawing, alpha: NDArray[np.uint8]) -> 
     light = ndimage.gaussian_filter(scene.picture, (0.6, 0.6, 0))
     seam = smooth_noise(rng, scene.shape, 0.12 * scene.shape[1]) > 0.4  # two frames' exposures
     exposure = 1 + 0.035 * ndimage.gaussian_filter(seam.astype(np.float32), 14)
-    code = 255 * _srgb(np.clip(light * exposure[..., None], 0, 1))
+    code = 255 * srgb(np.clip(light * exposure[..., None], 0, 1))
     code += 1.3 * rng.standard_normal(scene.shape, dtype=np.float32)[..., None]
     code += 0.5 * rng.standard_normal((*scene.shape, 3), dtype=np.float32)
     rgb = np.clip(np.round(code), 0, 255).astype(np.uint8) * (alpha > 0)[..., None]
@@ -370,9 +343,3 @@ def visible_pieces(crack: Crack, seen: Mask) -> Iterator[Crack]:
         )
         if len(piece.points) > 1 and piece.length_px >= _MIN_VISIBLE_PX:
             yield piece
-
-
-def _srgb(light: Image) -> Image:
-    """Linear light to sRGB, both 0 to 1 (IEC 61966-2-1)."""
-    low, high = 12.92 * light, 1.055 * np.maximum(light, 1e-6) ** (1 / 2.4) - 0.055
-    return np.where(light <= 0.0031308, low, high).astype(np.float32)

@@ -175,3 +175,9 @@ def _worn_through(rng: Rng, shape: Shape) -> tuple[Field, Field]:
     bare = np.clip((layered_noise(rng, shape, (8, 30, 90), 1.3) - 1.5) * 3, 0, 1)
     pebbles, rim = stones(rng, shape, 6.0)
     return bare, np.asarray(bare * (0.13 * pebbles + 0.35 * (rim - 0.55)), np.float32)
+
+
+def srgb(light: Image) -> Image:
+    """Linear light to sRGB, both 0 to 1 (IEC 61966-2-1)."""
+    low, high = 12.92 * light, 1.055 * np.maximum(light, 1e-6) ** (1 / 2.4) - 0.055
+    return np.where(light <= 0.0031308, low, high).astype(np.float32)

@@ -107,7 +107,7 @@ def _loop(
     report: Report,
     monitor: Monitor,
 ) -> None:
-    every, last = run.config.train.checkpoint_every, run.config.train.iterations
+    every, last = run.config.train.checkpoint_every, run.config.train.last
     started, first, total = time.monotonic(), run.iteration, 0.0
     for image, label in loader:
         monitor.step("train", run.iteration, last)

@@ -3,6 +3,7 @@ import numpy as np
 from crackgeo_training import draw_set
 from crackgeo_training.data import read_manifest, read_pair
 from crackgeo_training.pavement import Pavement
+from crackgeo_training.walls import Wall
 
 
 def pavement(seed, shape):
@@ -14,10 +15,23 @@ def pavement(seed, shape):
     return Pavement(rgb, alpha, (), cover, ())
 
 
-def test_a_drawn_set_can_be_read_as_training_data(tmp_path, monkeypatch):
+def wall(seed, size_px):
+    """A white wall whose upper row is a crack."""
+    cover = np.zeros((size_px, size_px), np.float32)
+    cover[0] = 1
+    return Wall(np.full((size_px, size_px, 3), 250, np.uint8), cover, ())
+
+
+def draw(monkeypatch, folder, pavements, walls):
     monkeypatch.setattr(draw_set, "draw_pavement", pavement)
-    draw_set.main(["-o", str(tmp_path), "--count", "2"], standalone_mode=False)
-    records = read_manifest(tmp_path / "manifest.csv", "train")
+    monkeypatch.setattr(draw_set, "draw_wall", wall)
+    numbers = ["--pavements", str(pavements), "--walls", str(walls)]
+    draw_set.main(["-o", str(folder), *numbers], standalone_mode=False)
+    return read_manifest(folder / "manifest.csv", "train")
+
+
+def test_drawn_pavements_can_be_read_as_training_data(tmp_path, monkeypatch):
+    records = draw(monkeypatch, tmp_path, 2, 0)
     assert len(records) == 2 * 11  # the empty cell of each is left out
     assert {r.set for r in records} == {"drawn_pavement"}
     image, mask = read_pair(records[0])
@@ -25,3 +39,11 @@ def test_a_drawn_set_can_be_read_as_training_data(tmp_path, monkeypatch):
     assert mask.sum() == 4 * 450  # only where most of the pixel is crack
     assert not read_pair(records[1])[1].any()
     assert cv2.imread(str(records[0].image)).mean() == 120
+
+
+def test_drawn_walls_are_a_set_of_their_own(tmp_path, monkeypatch):
+    records = draw(monkeypatch, tmp_path, 0, 3)
+    assert [r.set for r in records] == ["drawn_wall"] * 3
+    image, mask = read_pair(records[2])
+    assert image.min() == 250
+    assert mask.sum() == 600

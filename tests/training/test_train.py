@@ -117,3 +117,12 @@ def test_a_broken_checkpoint_is_named(data, config, tmp_path):
     with pytest.raises(ModelError, match=r"checkpoint\.pt: not a checkpoint"):
         train(config, data, tmp_path, lambda _: None)
     assert (tmp_path / "checkpoint.pt").read_bytes() == b"not a checkpoint"
+
+
+def test_a_stage_may_end_early_in_its_schedule(data, config, tmp_path):
+    short = replace(config, train=replace(config.train, stop_after=2))
+    first = torch.load(train(short, data, tmp_path / "short", lambda _: None))
+    assert first["iteration"] == 2
+    with pytest.raises(Cancelled):
+        train(config, data, tmp_path / "whole", lambda _: None, stop_at(2))
+    assert same(first["net"], torch.load(tmp_path / "whole" / "checkpoint.pt")["net"])

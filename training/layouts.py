@@ -1,0 +1,133 @@
+"""Folders of labelled pictures as the crack data sets lay them out.
+
+| data set | layout |
+|---|---|
+| Khanhha | `train/images`, `train/masks`, `test/images`, `test/masks`, equal stems |
+| DeepCrack | `train_img`, `train_lab`, `test_img`, `test_lab`, equal stems |
+| CRACK500 | `traincrop`, `valcrop`, `testcrop`: `NAME.jpg` with its mask `NAME.png` beside it |
+| CrackForest | `image/NAME.jpg`, `groundTruth/NAME.mat` |
+| any | `images`, `masks`, equal stems |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from crackgeo.errors import InputError
+
+from .blocks import TRAIN, VAL
+from .evaluate import PICTURES
+
+_SPLITS = (TRAIN, VAL, "test")
+_BACKGROUND = 1  # of CrackForest's segments; the others are cracks
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture and its mask in a layout; `name` is unique among all of them."""
+
+    split: str
+    name: str
+    image: Path
+    mask: Path
+
+    def read_mask(self) -> NDArray[np.uint8]:
+        """Crack as 1, uint8 `[H, W]`.
+
+        Raises
+        ------
+        InputError
+            The file is broken, or holds other things than a mask of two values.
+        """
+        if self.mask.suffix == ".mat":
+            return _read_mat(self.mask)
+        mask = cv2.imread(str(self.mask), cv2.IMREAD_GRAYSCALE)
+        if mask is None:
+            raise InputError(f"{self.mask}: missing, or not an image")
+        levels = np.bincount(mask.ravel(), minlength=256)
+        if levels[64:192].sum() > 0.2 * mask.size:  # JPEG blurs edges, but not a fifth of a mask
+            raise InputError(f"{self.mask}: is a grey picture, not a mask", "crack 255, other 0")
+        if 0 < int(mask.max()) <= 127:
+            raise InputError(
+                f"{self.mask}: its greatest value is {mask.max()}, so nothing in it is crack",
+                "make crack 255 and background 0",
+            )
+        return (mask > 127).astype(np.uint8)
+
+
+def find_pairs(folder: Path, val_share: float) -> list[Pair]:
+    """The labelled pictures of a folder, in the order of their names.
+
+    Parameters
+    ----------
+    folder : in one of the layouts above
+    val_share : share of the training pictures set apart where the layout has no validation;
+        by a hash of the name without its crop number, so that crops of one photograph stay together
+
+    Raises
+    ------
+    InputError
+        No known layout, an image without mask, or no picture.
+    """
+    pairs = sorted(_find(folder), key=lambda pair: (pair.split, pair.name))
+    if not pairs:
+        raise InputError(
+            f"{folder}: no folder of images and masks as crackgeo knows them",
+            "docs/finetune.md shows the layouts; simplest: images/ and masks/ with equal names",
+        )
+    if any(pair.split == VAL for pair in pairs):
+        return pairs
+    return [
+        Pair(VAL, p.name, p.image, p.mask) if p.split == TRAIN and _apart(p, val_share) else p
+        for p in pairs
+    ]
+
+
+def _find(folder: Path) -> Iterator[Pair]:
+    for split in _SPLITS:
+        yield from _matched(split, folder / split / "images", folder / split / "masks")
+        yield from _matched(split, folder / f"{split}_img", folder / f"{split}_lab")
+        crops = folder / f"{split}crop"
+        yield from _matched(split, crops, crops, (".jpg", ".jpeg"), (".png",))
+    yield from _matched(TRAIN, folder / "image", folder / "groundTruth", mask_types=(".mat",))
+    yield from _matched(TRAIN, folder / "images", folder / "masks")
+
+
+def _matched(
+    split: str,
+    images: Path,
+    masks: Path,
+    image_types: tuple[str, ...] = PICTURES,
+    mask_types: tuple[str, ...] = PICTURES,
+) -> Iterator[Pair]:
+    if not images.is_dir() or not masks.is_dir():
+        return
+    known = {p.stem: p for p in masks.iterdir() if p.suffix.lower() in mask_types}
+    for image in sorted(p for p in images.iterdir() if p.suffix.lower() in image_types):
+        if image.stem not in known:
+            raise InputError(f"{image}: no mask of that name in {masks}", "add it, or remove it")
+        yield Pair(split, image.stem, image, known[image.stem])
+
+
+def _apart(pair: Pair, share: float) -> bool:
+    photograph = re.sub(r"-\d+$", "", pair.name)
+    digest = hashlib.sha256(photograph.encode()).digest()
+    return int.from_bytes(digest[:4], "big") < share * 2**32
+
+
+def _read_mat(path: Path) -> NDArray[np.uint8]:
+    from scipy.io import loadmat
+
+    try:
+        segments = loadmat(path)["groundTruth"]["Segmentation"][0, 0]
+    except (OSError, ValueError, KeyError, IndexError, TypeError, NotImplementedError) as error:
+        raise InputError(f"{path}: not a label file of CrackForest ({error})") from error
+    return np.asarray(segments != _BACKGROUND, np.uint8)
