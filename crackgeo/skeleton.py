@@ -22,7 +22,16 @@ from .blocks import Codes, ProbabilitySource, blocks, grown, parallel
 from .grid import Window
 from .monitor import SILENT, Monitor
 from .specs import PROB_NODATA, PROB_SCALE, VectorSpec
-from .thinning import Places, drop_solid, filled_mask, measure_pixels, thin_pixels
+from .thinning import (
+    Box,
+    Places,
+    drop_solid,
+    filled_mask,
+    measure_pixels,
+    places_within,
+    runs_from,
+    thin_pixels,
+)
 
 Ints = NDArray[np.int64]
 
@@ -84,67 +93,52 @@ def _skeletonize_block(source: ProbabilitySource, spec: VectorSpec, core: Window
     codes = np.ascontiguousarray(source.read(window))
     # One comparison for low <= code < nodata, as uint8 wraps round below zero.
     found = np.flatnonzero((codes - np.uint8(low)).reshape(-1) < PROB_NODATA - low)
-    places = np.stack(np.divmod(found, window.width), axis=-1).astype(np.int32)
-    own = places[_within(places, window, core)]
+    mask, pixels = filled_mask(codes, found, PROB_NODATA)
+    stride, box = mask.shape[1], _box(core, window)
+    own = places_within(pixels[: len(found)], stride, box)
     if len(own) == 0:
         return _empty(source.shape)
-    mask, pixels = filled_mask(codes, found, PROB_NODATA)
-    centres, cores = _thin_window(codes, mask.copy(), np.sort(pixels), spec)
-    centres = centres[_within(centres, window, core)]
-    cores = cores[_within(cores, window, core)]
+    left, cores = _thin_window(codes, mask.copy(), pixels, spec)
+    centres = places_within(left, stride, box)
     cap = 2 * spec.thin_iterations
     radius_px, peak = measure_pixels(codes, mask, centres, PROB_NODATA, cap)
-    strong = own[codes[own[:, 0], own[:, 1]] >= high_code(spec)]
     return Skeleton(
         source.shape,
         _keys(centres, window, width),
         radius_px,
         peak,
-        _runs(strong) + np.array([window.row, window.col, window.col], np.int32),
-        _keys(_row_starts(cores), window, width),
+        runs_from(codes, own, high_code(spec)) + _corner(window),
+        _keys(_row_starts(places_within(cores, stride, box)), window, width),
     )
+
+
+def _box(part: Window, window: Window) -> Box:
+    """First row and column and end row and column of a part of a window, inside the window."""
+    row, col = part.row - window.row, part.col - window.col
+    return row, col, row + part.height, col + part.width
+
+
+def _corner(window: Window) -> Places:
+    """What leads runs inside a window to their place in the raster."""
+    return np.array([window.row, window.col, window.col], np.int32)
 
 
 def _thin_window(
     codes: Codes, mask: Codes, pixels: Places, spec: VectorSpec
 ) -> tuple[Places, Places]:
-    """Centre pixels and solid pixels of a window; `mask` (with a border of 1) is thinned."""
+    """Flat places of the centre pixels and of the solid ones; `mask`, bordered, is thinned."""
+    flat = mask.reshape(-1)
     thin_pixels(mask, pixels, spec.thin_iterations)
-    left = _left(mask, pixels)
+    left = pixels[flat[pixels] == 1]
     reach = max(1, spec.thin_iterations // 2)
     cores = drop_solid(mask, codes, left, low_code(spec), PROB_NODATA, reach)
-    return (_left(mask, pixels) if len(cores) else left), cores
-
-
-def _left(mask: Codes, pixels: Places) -> Places:
-    """Rows and columns, without the border, of those pixels that are still set."""
-    rows, cols = np.divmod(pixels[mask.reshape(-1)[pixels] == 1], mask.shape[1])
-    return np.stack([rows - 1, cols - 1], axis=-1)
-
-
-def _within(places: Places, window: Window, part: Window) -> NDArray[np.bool_]:
-    """Which places (rows and columns in the window) lie in a part of it."""
-    rows, cols = places.T
-    row, col = part.row - window.row, part.col - window.col
-    in_rows = (rows >= row) & (rows < row + part.height)
-    return np.asarray(in_rows & (cols >= col) & (cols < col + part.width))
+    return left[flat[left] == 1], cores
 
 
 def _empty(shape: tuple[int, int]) -> Skeleton:
     none = np.empty(0, np.int64)
     radius_px, peak = none.astype(np.float32), none.astype(np.uint8)
     return Skeleton(shape, none, radius_px, peak, np.empty((0, 3), np.int32), none)
-
-
-def _runs(places: Places) -> NDArray[np.int32]:
-    """Runs of pixels, int32 `[n, 3]`: row, first column, column after the last."""
-    ahead = np.diff(places, axis=0)
-    breaks = np.flatnonzero((ahead[:, 0] != 0) | (ahead[:, 1] != 1)) + 1
-    bounds = np.concatenate([[0], breaks, [len(places)]])
-    if len(places) == 0:
-        return np.empty((0, 3), np.int32)
-    first, last = places[bounds[:-1]], places[bounds[1:] - 1]
-    return np.stack([first[:, 0], first[:, 1], last[:, 1] + 1], axis=-1)
 
 
 def _keys(places: Places, window: Window, width: int) -> Ints:

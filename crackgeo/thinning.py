@@ -17,6 +17,7 @@ from .specs import VectorSpec
 
 Ints = NDArray[np.int64]
 Places = NDArray[np.int32]
+Box = tuple[int, int, int, int]
 
 
 def _thinning_table() -> Codes:
@@ -153,7 +154,7 @@ def filled_mask(codes: Codes, found: Ints, nodata: int) -> tuple[Codes, Places]:
     Returns
     -------
     mask : uint8 `[height + 2, width + 2]`
-    pixels : int32, flat places set in it
+    pixels : int32, flat places set in it: those of `found` in their order, then the filled
     """
     height, width = codes.shape
     stride = width + 2
@@ -191,32 +192,75 @@ def _is_deep(codes: Codes, row: int, col: int, low: int, nodata: int, reach: int
 
 @compiled
 def drop_solid(
-    mask: Codes, codes: Codes, places: Places, low: int, nodata: int, reach: int
+    mask: Codes, codes: Codes, pixels: Places, low: int, nodata: int, reach: int
 ) -> Places:
     """Take solid rests (a full 3 x 3 deep in the mask, and its rim) out of a thinned mask.
 
     Parameters
     ----------
     mask : uint8, thinned in place, with a border of 1
-    places : int32 `[n, 2]`, rows and columns in `codes` to look at
+    pixels : int32 `[n]`, flat places set in it
 
     Returns
     -------
-    int32 `[k, 2]`, the places of the cores. Thinning that has ended can leave a full 3 x 3,
-    too, but none that is deep.
+    int32 `[k]`, those pixels that are the middle of a solid 3 x 3. Thinning that has ended can
+    leave a full 3 x 3, too, but none that is deep.
     """
     stride = mask.shape[1]
     flat = mask.reshape(-1)
-    cores = np.empty_like(places)
+    cores = np.empty_like(pixels)
+    count = 0
+    for i in pixels:
+        row, col = i // stride - 1, i % stride - 1
+        full = _neighbours(flat, i, stride) == 255
+        if full and _is_deep(codes, row, col, low, nodata, reach):
+            cores[count] = i
+            count += 1
+    for i in cores[:count]:
+        row, col = i // stride, i % stride
+        mask[row - 1 : row + 2, col - 1 : col + 2] = 0
+    return cores[:count].copy()
+
+
+@compiled
+def places_within(pixels: Places, stride: int, box: Box) -> Places:
+    """Rows and columns, int32 `[k, 2]`, of those pixels of a bordered mask that lie in a box.
+
+    Parameters
+    ----------
+    pixels : int32 `[n]`, flat places
+    stride : width of the mask with its border
+    box : first row, first column, end row, end column, without the border
+    """
+    places = np.empty((len(pixels), 2), np.int32)
+    count = 0
+    for i in pixels:
+        row, col = i // stride - 1, i % stride - 1
+        if box[0] <= row < box[2] and box[1] <= col < box[3]:
+            places[count, 0], places[count, 1] = row, col
+            count += 1
+    return places[:count].copy()
+
+
+@compiled
+def runs_from(codes: Codes, places: Places, least: int) -> Places:
+    """Runs of the places whose code is at least `least`, int32 `[k, 3]`: row, column, end column.
+
+    Parameters
+    ----------
+    places : int32 `[n, 2]`, rows and columns in `codes`, row by row
+    """
+    runs = np.empty((len(places), 3), np.int32)
     count = 0
     for row, col in places:
-        full = _neighbours(flat, (row + 1) * stride + col + 1, stride) == 255
-        if full and _is_deep(codes, row, col, low, nodata, reach):
-            cores[count, 0], cores[count, 1] = row, col
+        if codes[row, col] < least:
+            continue
+        if count > 0 and runs[count - 1, 0] == row and runs[count - 1, 2] == col:
+            runs[count - 1, 2] = col + 1
+        else:
+            runs[count, 0], runs[count, 1], runs[count, 2] = row, col, col + 1
             count += 1
-    for row, col in cores[:count]:
-        mask[row : row + 3, col : col + 3] = 0
-    return cores[:count].copy()
+    return runs[:count].copy()
 
 
 @compiled

@@ -9,16 +9,20 @@ from scipy import ndimage
 
 from crackgeo.outlines import label_runs, merge_runs, trace_outlines
 from crackgeo.polygons import _doubled_area
-from crackgeo.skeleton import _runs
+from crackgeo.thinning import runs_from
 
 masks = st.tuples(st.integers(1, 25), st.integers(1, 25)).flatmap(
     lambda shape: hnp.arrays(np.bool_, shape)
 )
 
 
+def runs_of(mask):
+    return runs_from(mask.astype(np.uint8), np.argwhere(mask).astype(np.int32), 1)
+
+
 def polygons_of(mask):
     """Polygons by region, put together with shapely's own point-in-polygon rules."""
-    runs = merge_runs(_runs(np.argwhere(mask).astype(np.int32)))
+    runs = merge_runs(runs_of(mask))
     label = label_runs(runs)
     points, offsets, members = trace_outlines(runs)
     rings = [points[a:b] for a, b in pairwise(offsets)]
@@ -76,5 +80,5 @@ def test_runs_merge_over_block_seams():
 
 
 def test_corner_touching_pixels_are_two_regions():
-    assert len(set(label_runs(_runs(np.argwhere(np.eye(2)).astype(np.int32))).tolist())) == 2
+    assert len(set(label_runs(runs_of(np.eye(2))).tolist())) == 2
     assert len(polygons_of(np.eye(2, dtype=bool))) == 2
