@@ -112,6 +112,17 @@ def _polygon_area(grid: Grid, path: Path) -> Area:
     return Area(window, _edges_of(rings))
 
 
+def pixel_transform(crs: CRS | None, grid: Grid, path: Path) -> Transform:
+    """From points `[n, 2]` of a vector file to pixel coordinates (col, row) of a raster.
+
+    Raises
+    ------
+    InputError
+        One of the two has a CRS, the other has none.
+    """
+    return _place(crs, grid, path).to_pixels
+
+
 def _extent(grid: Grid) -> str:
     corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * (grid.width, grid.height)
     x, y = grid.xy(corners[:, 0].astype(np.float64), corners[:, 1].astype(np.float64))

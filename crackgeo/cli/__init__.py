@@ -18,6 +18,7 @@ COMMANDS = {
     "info": "info:info_command",
     "doctor": "doctor:doctor_command",
     "models": "models:models",
+    "chips": "chips:chips_command",
     "train": "train:train_command",
     "evaluate": "evaluate:evaluate_command",
 }

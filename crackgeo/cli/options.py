@@ -56,7 +56,9 @@ class BatchSize(click.ParamType[Any]):
         return self.fail(f"{value!r} is neither auto nor a positive number", param, ctx)
 
 
-def _chain(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+def chain(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Several options as one decorator, in their order."""
+
     def decorate(function: Function) -> Function:
         for option in reversed(options):
             function = option(function)
@@ -108,7 +110,7 @@ overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Replace outputs that exist already."
 )
 
-model_options = _chain(
+model_options = chain(
     click.option(
         "--model",
         default="compact",
@@ -139,7 +141,7 @@ model_options = _chain(
     ),
 )
 
-raster_options = _chain(
+raster_options = chain(
     click.option(
         "--bands",
         type=Numbers(int, (1, 3)),
@@ -163,7 +165,7 @@ raster_options = _chain(
     ),
 )
 
-part_options = _chain(
+part_options = chain(
     click.option(
         "--overlap",
         "overlap_px",
@@ -186,7 +188,7 @@ part_options = _chain(
     ),
 )
 
-vector_options = _chain(
+vector_options = chain(
     click.option(
         "--threshold",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),

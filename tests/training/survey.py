@@ -8,12 +8,13 @@ import pyogrio.raw
 import shapely
 from rasters import TRANSFORM, UTM, write
 
-GSD_MM = 2.0
+from crackgeo.grid import Grid
 
 
-def to_map(points, transform=TRANSFORM):
-    x, y = transform * np.array(points, float).T
-    return np.stack([x, y], axis=1)
+def to_map(points):
+    """Map coordinates `[n, 2]` of pixel coordinates."""
+    cols, rows = np.array(points, np.float64).T
+    return np.stack(Grid(1, 1, TRANSFORM).xy(cols, rows), axis=1)
 
 
 def write_raster(path, lines_px, size=(700, 900), width_px=5, seed=3):

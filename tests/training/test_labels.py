@@ -92,6 +92,7 @@ def test_labels_in_another_crs_land_on_the_same_pixels(tmp_path):
     np.testing.assert_array_equal(draw(here), draw(tmp_path / "b.gpkg"))
 
 
+@pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
 def test_wrong_places_are_named(tmp_path):
     far = write_lines(tmp_path / "far.gpkg", [LINE], offset=(5000, 0), width_mm=[10.0])
     with pytest.raises(InputError, match="all labels lie outside the raster") as caught:
