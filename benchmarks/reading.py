@@ -20,8 +20,9 @@ import numpy as np
 import rasterio
 from affine import Affine
 
+from crackgeo.bands import RowBands
 from crackgeo.grid import Window
-from crackgeo.probability import ProbabilityWriter
+from crackgeo.probability import publish_probability
 from crackgeo.raster import open_image
 
 STRIP_PX = 448
@@ -83,17 +84,18 @@ def run(path: Path, output: Path, gsd_m: float | None) -> None:
     read, write, commit = Stopwatch(), Stopwatch(), Stopwatch()
     with (
         open_image(path, gsd_m=gsd_m) as image,
-        ProbabilityWriter(output, image.grid, {}) as writer,
+        tempfile.TemporaryDirectory(dir=output.parent) as folder,
     ):
         grid = image.grid
+        bands = RowBands(Path(folder), grid)
         for row in range(0, grid.height, STRIP_PX):
             height = min(STRIP_PX, grid.height - row)
             with read:
                 pixels, _ = image.read(Window(row, 0, height, grid.width))
             with write:
-                writer.write(row, np.minimum(pixels[..., 0], 254))
+                bands.add(row, np.minimum(pixels[..., 0], 254), {})
         with commit:
-            writer.commit()
+            publish_probability(bands.write_index({}), output)
     print(
         f"gsd {gsd_m or GSD_M:g} m, {grid.width * grid.height / 1e6:.0f} Mpx: read {read}, "
         f"write {write}, commit {commit}, "

@@ -109,10 +109,7 @@ class AtomicOutput:
                 f"{self.target}: was made by someone else meanwhile", "add --overwrite"
             )
         with output_errors(self.target):
-            _sync(self.path)
-            os.replace(self.path, self.target)
-            with suppress(OSError):  # not every file system syncs folders
-                _sync(self.target.parent)
+            _appear(self.path, self.target)
         self.discard()
 
     def discard(self) -> None:
@@ -175,12 +172,37 @@ def _free_space(target: Path) -> str:
     return f"free space in {target.parent} unknown"
 
 
+def write_safely(path: Path, data: bytes) -> None:
+    """Write a small file that is whole and on the disk once its name is there.
+
+    Raises
+    ------
+    OSError
+        The disk is full or fails; nothing new appears under the name.
+    """
+    part = _beside(path, _token())
+    try:
+        part.write_bytes(data)
+        _appear(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
 def _token() -> str:
     return secrets.token_hex(4)
 
 
 def _beside(target: Path, token: str) -> Path:
     return target.with_name(f".{target.stem}.part-{token}{target.suffix}")
+
+
+def _appear(part: Path, target: Path) -> None:
+    """Give a file its name once its contents are on the disk."""
+    _sync(part)
+    os.replace(part, target)
+    with suppress(OSError):  # not every file system syncs folders
+        _sync(target.parent)
 
 
 def _sync(path: Path) -> None:

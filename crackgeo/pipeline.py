@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .aoi import Area, resolve_area
+from .bands import RowBands
 from .coverage import coverage_table
 from .errors import InputError
 from .files import check_output
@@ -22,7 +23,7 @@ from .models.protocol import Segmenter
 from .models.registry import load_model
 from .monitor import SILENT, Monitor
 from .predict import PredictCounts, predict
-from .probability import ProbabilityWriter, open_probability
+from .probability import open_probability, publish_probability
 from .provenance import Provenance
 from .quicklook import write_quicklook
 from .raster import ImageRaster, describe, header_checksum, open_image
@@ -91,10 +92,11 @@ def map_cracks(
     for path in (output, probability, quicklook):
         if path is not None:
             check_output(Path(path), overwrite)
-    with _probability_path(Path(output), probability) as prob:
-        prediction = predict_raster(
+    with _bands_folder(Path(output)) as folder:
+        prediction, prob = _predict(
             input,
-            prob,
+            Path(probability) if probability else None,
+            folder,
             model=model,
             device=device,
             precision=precision,
@@ -110,7 +112,7 @@ def map_cracks(
             monitor=monitor,
         )
         result, vectors = _vectorize(
-            Path(prob),
+            prob,
             Path(output),
             VectorRules(threshold, threshold_low, min_length_m, max_width_mm, stations_m),
             overwrite,
@@ -176,9 +178,54 @@ def predict_raster(
     CrackgeoError
         With the remedy in it; no output is left behind.
     """
-    started, output = time.monotonic(), Path(output)
-    tiles = TileSpec(overlap_px=overlap_px)
+    output = Path(output)
     check_output(output, overwrite)
+    with _bands_folder(output) as folder:
+        return _predict(
+            input,
+            output,
+            folder,
+            model=model,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            overlap_px=overlap_px,
+            bands=bands,
+            stretch=stretch,
+            nodata=nodata,
+            gsd_m=gsd_m,
+            bbox=bbox,
+            aoi=aoi,
+            overwrite=overwrite,
+            monitor=monitor,
+        )[0]
+
+
+def _predict(
+    input: StrPath,
+    output: Path | None,
+    folder: Path,
+    *,
+    model: StrPath | Segmenter,
+    device: str,
+    precision: str,
+    batch_size: int | None,
+    overlap_px: int,
+    bands: tuple[int, ...] | None,
+    stretch: tuple[float, float] | None,
+    nodata: float | None,
+    gsd_m: float | None,
+    bbox: BBox | None,
+    aoi: StrPath | None,
+    overwrite: bool,
+    monitor: Monitor,
+) -> tuple[PredictResult, Path]:
+    """`predict_raster`, by way of bands in a folder; gives their raster too.
+
+    The cloud-optimised form costs a second copy and overviews, so it is made only for keeping.
+    """
+    started = time.monotonic()
+    tiles = TileSpec(overlap_px=overlap_px)
     with open_image(Path(input), BandSpec(bands, stretch, nodata), gsd_m, monitor) as image:
         area = resolve_area(image.grid, bbox, Path(aoi) if aoi else None)
         segmenter = _segmenter(model, device, precision, batch_size)
@@ -194,10 +241,12 @@ def predict_raster(
         }
         ran_on = _trait(segmenter, "device"), _trait(segmenter, "precision")
         source = _describe(Path(input), options).with_model(segmenter.info, " ".join(ran_on))
-        counts = _run(image, segmenter, tiles, area, output, source, overwrite, monitor)
+        counts, index = _run(image, segmenter, tiles, area, folder, source, monitor)
         part = image.grid.part(area.window)
         gsd_x, gsd_y = (size * small_units(part) for size in pixel_size_m(part))
-    return PredictResult(
+    if output is not None:
+        publish_probability(index, output, overwrite)
+    result = PredictResult(
         output=output,
         model=segmenter.info.name,
         model_sha256=segmenter.info.sha256,
@@ -209,6 +258,7 @@ def predict_raster(
         pixels_valid=counts.pixels_valid,
         seconds=time.monotonic() - started,
     )
+    return result, index
 
 
 def _run(
@@ -216,25 +266,23 @@ def _run(
     segmenter: Segmenter,
     tiles: TileSpec,
     area: Area,
-    output: Path,
+    folder: Path,
     source: Provenance,
-    overwrite: bool,
     monitor: Monitor,
-) -> PredictCounts:
-    """Predict and write; the output appears only if there was data."""
+) -> tuple[PredictCounts, Path]:
+    """Predict into bands; gives what happened and the raster of the bands."""
     counts = PredictCounts()
-    grid = image.grid.part(area.window)
     blocks = predict(image, segmenter, tiles, area, monitor, counts)
-    with ProbabilityWriter(output, grid, source.to_tags(), overwrite) as writer, closing(blocks):
+    bands = RowBands(folder, image.grid.part(area.window))
+    with closing(blocks):
         for row, codes in blocks:
-            writer.write(row, codes)
-        if counts.pixels_valid == 0:
-            raise InputError(
-                f"{image.path}: no data in the part asked for, all of it is nodata",
-                "check --nodata, --bbox and --aoi; `crackgeo info` shows what the raster holds",
-            )
-        writer.commit(replace(source, n_tiles=counts.tiles_run).to_tags())
-    return counts
+            bands.add(row, codes, {})
+    if counts.pixels_valid == 0:
+        raise InputError(
+            f"{image.path}: no data in the part asked for, all of it is nodata",
+            "check --nodata, --bbox and --aoi; `crackgeo info` shows what the raster holds",
+        )
+    return counts, bands.write_index(replace(source, n_tiles=counts.tiles_run).to_tags())
 
 
 def vectorize_raster(
@@ -382,10 +430,7 @@ def _result(
 
 
 @contextmanager
-def _probability_path(output: Path, keep: StrPath | None) -> Iterator[Path]:
-    """Where the probability raster goes: kept by name, or beside the output for a while."""
-    if keep is not None:
-        yield Path(keep)
-        return
+def _bands_folder(output: Path) -> Iterator[Path]:
+    """A folder beside the output, there for a while."""
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
-        yield Path(folder) / "probability.tif"
+        yield Path(folder)

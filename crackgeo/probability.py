@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -19,12 +18,11 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio._err import CPLE_BaseError
-from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
-from rasterio.io import DatasetReader, DatasetWriter
+from rasterio.io import DatasetReader
 
-from .dataset import accept_no_georeference, gdal_environment, gdal_window, open_dataset
+from .dataset import gdal_environment, gdal_window, header_errors, open_dataset
 from .errors import InputError, ResourceError
 from .files import AtomicOutput, output_errors
 from .georeference import grid_of
@@ -32,23 +30,11 @@ from .grid import Grid, Window
 from .monitor import SILENT, Monitor
 from .scaling import Codes, Scaling, find_scaling
 from .source import Source, plan_bands
-from .specs import PROB_NODATA, PROB_SCALE, BandSpec
+from .specs import PROB_NODATA, BandSpec
 
 _BLOCK_PX = 512
 _PART_PX = 2**20
 
-_ROWS_OPTIONS: dict[str, Any] = {
-    "driver": "GTiff",
-    "dtype": "uint8",
-    "count": 1,
-    "nodata": PROB_NODATA,
-    "tiled": True,
-    "blockxsize": _BLOCK_PX,
-    "blockysize": _BLOCK_PX,
-    "compress": "deflate",
-    "zlevel": 1,  # it is read once and removed
-    "bigtiff": "yes",
-}
 # RMS keeps a crack of one pixel visible in overviews where the mean would fade it to nothing;
 # both leave nodata out.
 _COG_OPTIONS: dict[str, Any] = {
@@ -61,174 +47,48 @@ _COG_OPTIONS: dict[str, Any] = {
 }
 
 
-class ProbabilityWriter:
-    """Write probabilities in row bands from the top; they appear on `commit`, complete.
+def publish_probability(source: Path, target: Path, overwrite: bool = False) -> None:
+    """Copy a probability raster into its final form, a cloud-optimised GeoTIFF with overviews.
 
-    Memory is bounded by a few rows of blocks. What is on the disk is read back and compared
-    before it appears, as GDAL does not tell of everything that goes wrong while it closes.
+    What is on the disk is read back and compared before it appears, as GDAL does not tell of
+    everything that goes wrong while it closes a file.
 
     Parameters
     ----------
-    path : target
-    grid : place of the raster
-    tags : strings to keep in the file
+    source : a raster that GDAL reads, e.g. of `RowBands`
+    target : appears complete
     overwrite : replace an existing file
 
     Raises
     ------
     UsageError, ResourceError
-        On entering: the target exists or cannot be written.
+        The target exists or cannot be written; the disk is full or fails.
     """
-
-    def __init__(
-        self, path: Path, grid: Grid, tags: Mapping[str, str], overwrite: bool = False
-    ) -> None:
-        self.grid = grid
-        self.tags = dict(tags)
-        self._output = AtomicOutput(Path(path), overwrite)
-        self._dataset: DatasetWriter | None = None
-        self._pending = np.empty((min(_BLOCK_PX, grid.height), grid.width), np.uint8)
-        self._pending_rows = 0
-        self._rows_done = 0
-        self._checksum = 0
-
-    def __enter__(self) -> ProbabilityWriter:
-        self._output.__enter__()
-        try:
-            with self._writing():
-                self._dataset = self._create()
-        except BaseException:
-            self._output.discard()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with suppress(ResourceError):  # of a file that is thrown away
-            self._close()
-        self._output.discard()
-
-    def write(self, row: int, block: Codes) -> None:
-        """Add rows.
-
-        Parameters
-        ----------
-        row : first row of the block; blocks come without gaps from row 0
-        block : uint8 `[h, width]` of codes
-
-        Raises
-        ------
-        ResourceError
-            The disk is full or fails.
-        ValueError
-            The block does not continue the last one, or has another width or type.
-        """
-        expected = self._rows_done + self._pending_rows
-        height, width = block.shape
-        if row != expected or width != self.grid.width or row + height > self.grid.height:
-            raise ValueError(f"block {block.shape} at row {row} does not continue row {expected}")
-        if block.dtype != np.uint8:
-            raise ValueError(f"probability codes are uint8, not {block.dtype}")
-        self._checksum = zlib.crc32(np.ascontiguousarray(block).data, self._checksum)
-        while len(block):
-            block = self._collect(block)
-
-    def commit(self, tags: Mapping[str, str] | None = None) -> None:
-        """Make the file cloud-optimised with overviews, check it, and let it appear.
-
-        Parameters
-        ----------
-        tags : more strings to keep in the file, known only now
-
-        Raises
-        ------
-        ResourceError
-            The disk is full or fails.
-        ValueError
-            Rows are missing.
-        """
-        self._flush()
-        if self._rows_done != self.grid.height:
-            raise ValueError(f"{self._rows_done} of {self.grid.height} rows were written")
-        if tags and self._dataset is not None:
-            self._dataset.update_tags(**tags)
-        self._close()
-        with self._writing():
-            rasterio.shutil.copy(self._scratch, self._output.path, driver="COG", **_COG_OPTIONS)
-            self._scratch.unlink()
-        self._check()
-        self._output.commit()
-        # statistics that a GIS kept of the file that was there before
-        self._output.target.with_name(f"{self._output.target.name}.aux.xml").unlink(True)
-
-    @property
-    def _scratch(self) -> Path:
-        return self._output.scratch("rows")
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """GDAL's settings, and what goes wrong as an error that names the target."""
-        # CPLE_BaseError comes out of rasterio.shutil unwrapped; InputError out of reading back
-        failures = (RasterioError, CPLE_BaseError, InputError)
-        with output_errors(self._output.target, *failures), gdal_environment():
-            yield
-
-    def _create(self) -> DatasetWriter:
-        grid = self.grid
-        crs = CRS.from_wkt(grid.crs_wkt) if grid.crs_wkt else None
-        place = {"width": grid.width, "height": grid.height, "transform": grid.transform}
-        with accept_no_georeference():
-            dataset = rasterio.open(self._scratch, "w", crs=crs, **place, **_ROWS_OPTIONS)
-        dataset.scales = (PROB_SCALE,)
-        dataset.set_band_description(1, "crack probability")
-        dataset.update_tags(**self.tags)
-        return dataset
-
-    def _collect(self, rows: Codes) -> Codes:
-        """Take rows until a row of blocks is full, write it; gives the rows not taken.
-
-        So no compressed block is written twice.
-        """
-        taken = rows[: len(self._pending) - self._pending_rows]
-        end = self._pending_rows + len(taken)
-        self._pending[self._pending_rows : end] = taken
-        self._pending_rows = end
-        if end == len(self._pending):
-            self._flush()
-        return rows[len(taken) :]
-
-    def _flush(self) -> None:
-        if self._pending_rows == 0:
-            return
-        window = Window(self._rows_done, 0, self._pending_rows, self.grid.width)
-        with self._writing():
-            assert self._dataset is not None  # made on entering
-            self._dataset.write(self._pending[: self._pending_rows], 1, window=gdal_window(window))
-        self._rows_done += self._pending_rows
-        self._pending_rows = 0
-
-    def _close(self) -> None:
-        dataset, self._dataset = self._dataset, None
-        if dataset is not None:
-            with self._writing():
-                dataset.close()
-
-    def _check(self) -> None:
-        checksum = 0
-        with self._writing(), open_dataset(self._output.path) as dataset:
-            for row in range(0, self.grid.height, _BLOCK_PX):
-                height = min(_BLOCK_PX, self.grid.height - row)
-                window = gdal_window(Window(row, 0, height, self.grid.width))
-                checksum = zlib.crc32(dataset.read(1, window=window), checksum)
-        if checksum != self._checksum:
+    # CPLE_BaseError comes out of rasterio.shutil unwrapped; InputError out of reading back
+    failures = RasterioError, CPLE_BaseError, InputError
+    with AtomicOutput(target, overwrite) as output:
+        with output_errors(target, *failures), gdal_environment():
+            rasterio.shutil.copy(source, output.path, driver="COG", **_COG_OPTIONS)
+            same = _checksum(output.path) == _checksum(source)
+        if not same:
             raise ResourceError(
-                f"{self._output.target}: what the disk holds is not what was written",
+                f"{target}: what the disk holds is not what was written",
                 "make room on the disk, check it, or write to another one",
             )
+        output.commit()
+    # statistics that a GIS kept of the file that was there before
+    target.with_name(f"{target.name}.aux.xml").unlink(missing_ok=True)
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of all values, read by rows of blocks."""
+    checksum = 0
+    with open_dataset(path) as dataset:
+        for row in range(0, dataset.height, _BLOCK_PX):
+            height = min(_BLOCK_PX, dataset.height - row)
+            window = gdal_window(Window(row, 0, height, dataset.width))
+            checksum = zlib.crc32(dataset.read(1, window=window), checksum)
+    return checksum
 
 
 class ProbabilityRaster:
@@ -331,7 +191,7 @@ def open_probability(path: str | Path, monitor: Monitor = SILENT) -> Probability
     """
     dataset = open_dataset(path)
     try:
-        with gdal_environment():
+        with gdal_environment(), header_errors(path):
             _check_one_band(dataset)
             # a colour table is for looking at; the values are what counts
             plan = replace(plan_bands(dataset, BandSpec(bands=(1,))), palette=None)

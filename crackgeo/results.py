@@ -17,7 +17,7 @@ class PredictResult:
 
     Parameters
     ----------
-    output : the probability raster
+    output : the probability raster, None if it was not kept
     model, model_sha256, device, precision : what computed it
     gsd_mm : ground pixel size along columns and rows (pixel units if the raster has no CRS)
     tiles, tiles_run : tiles in the part asked for, and those that hold data
@@ -25,7 +25,7 @@ class PredictResult:
     seconds : wall-clock time
     """
 
-    output: Path
+    output: Path | None
     model: str
     model_sha256: str
     device: str

@@ -15,7 +15,7 @@ LAYERS = [
     {"monitor", "specs", "grid", "results"},
     {"ground", "tiling", "fill", "vectors", "schema", "files"},
     {"dataset", "georeference", "resample", "source", "stretch", "scaling"},
-    {"raster", "probability", "aoi"},
+    {"raster", "probability", "aoi", "bands"},
     {"models"},
     {"stitch", "predict", "provenance"},
     {

@@ -1,7 +1,9 @@
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -14,10 +16,11 @@ from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
 from rasters import TRANSFORM, UTM, picture, write
 
+from crackgeo.bands import RowBands
 from crackgeo.errors import InputError, ResourceError, UsageError
 from crackgeo.grid import Grid, Window
 from crackgeo.monitor import Monitor
-from crackgeo.probability import ProbabilityWriter, open_probability
+from crackgeo.probability import open_probability, publish_probability
 from crackgeo.specs import PROB_NODATA, PROB_SCALE
 
 WKT = rasterio.crs.CRS.from_string(UTM).to_wkt()
@@ -29,10 +32,11 @@ def codes_of(shape, seed=1):
 
 def write_codes(path, codes, step=100, transform=TRANSFORM, wkt=WKT, tags=None, **kwargs):
     grid = Grid(codes.shape[1], codes.shape[0], transform, wkt)
-    with ProbabilityWriter(path, grid, tags or {}, **kwargs) as writer:
+    with tempfile.TemporaryDirectory() as folder:
+        bands = RowBands(Path(folder), grid)
         for row in range(0, len(codes), step):
-            writer.write(row, codes[row : row + step])
-        writer.commit()
+            bands.add(row, codes[row : row + step], {})
+        publish_probability(bands.write_index(tags or {}), path, **kwargs)
     return path
 
 
@@ -101,36 +105,6 @@ def test_overviews_leave_nodata_out_and_keep_thin_cracks(tmp_path):
     assert not np.delete(half[256:], 250, axis=1).any()
 
 
-def test_without_commit_nothing_is_left(tmp_path):
-    grid = Grid(50, 60, TRANSFORM, WKT)
-    with ProbabilityWriter(tmp_path / "p.tif", grid, {}) as writer:
-        writer.write(0, codes_of((30, 50)))
-        assert all(name.startswith(".p.part-") for name in names(tmp_path))
-    assert names(tmp_path) == []
-
-    def interrupted():
-        with ProbabilityWriter(tmp_path / "p.tif", grid, {}) as writer:
-            writer.write(0, codes_of((60, 50)))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert names(tmp_path) == []
-
-
-def test_misuse_is_refused(tmp_path):
-    with ProbabilityWriter(tmp_path / "p.tif", Grid(50, 60, TRANSFORM, WKT), {}) as writer:
-        writer.write(0, codes_of((10, 50)))
-        for row, shape in ((9, (10, 50)), (11, (10, 50)), (10, (10, 49)), (10, (51, 50))):
-            with pytest.raises(ValueError, match="does not continue"):
-                writer.write(row, codes_of(shape))
-        with pytest.raises(ValueError, match="uint8"):
-            writer.write(10, np.zeros((10, 50)))
-        with pytest.raises(ValueError, match="10 of 60 rows"):
-            writer.commit()
-    assert names(tmp_path) == []
-
-
 def test_an_existing_raster_and_its_statistics(tmp_path):
     path = write_codes(tmp_path / "p.tif", codes_of((50, 60)))
     (tmp_path / "p.tif.aux.xml").write_text("<PAMDataset/>")
@@ -156,41 +130,45 @@ import signal, sys, warnings
 import numpy as np
 from pathlib import Path
 from affine import Affine
+from crackgeo.bands import RowBands
 from crackgeo.errors import ResourceError
 from crackgeo.grid import Grid
-from crackgeo.probability import ProbabilityWriter
+from crackgeo.probability import publish_probability
 warnings.simplefilter("error")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 rng = np.random.default_rng(1)
-grid = Grid(1000, 1000, Affine(1, 0, 5, 0, -1, 5), None)
+folder = Path(sys.argv[1]) / "bands"
+folder.mkdir()
+bands = RowBands(folder, Grid(1000, 1000, Affine(1, 0, 5, 0, -1, 5), None))
 try:
-    with ProbabilityWriter(Path(sys.argv[1]), grid, {}) as writer:
-        for row in range(0, 1000, 250):
-            writer.write(row, rng.integers(0, 254, (250, 1000)).astype(np.uint8))
-        writer.commit()
+    for row in range(0, 1000, 250):
+        bands.add(row, rng.integers(0, 254, (250, 1000)).astype(np.uint8), {})
+    publish_probability(bands.write_index({}), folder.parent / "p.tif")
 except ResourceError as error:
-    print(error)
+    print(bands.rows_done, error)
     sys.exit(error.exit_code)
 """
 
 
-# The rows alone need 1.05 MB, the finished file with overviews 1.4 MB: so the disk is full
-# while rows are written, or while the finished file is.
-@pytest.mark.parametrize("limit_bytes", [1_000, 300_000, 1_200_000])
-def test_a_limit_on_file_size(tmp_path, limit_bytes):
+# A band needs 0.26 MB, the finished file with overviews 1.4 MB.
+@pytest.mark.parametrize(
+    ("limit_bytes", "rows_done"), [(1_000, 0), (200_000, 0), (300_000, 1000), (1_200_000, 1000)]
+)
+def test_a_limit_on_file_size(tmp_path, limit_bytes, rows_done):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
 
-    command = [sys.executable, "-c", WRITE_NOISE, str(tmp_path / "p.tif")]
+    command = [sys.executable, "-c", WRITE_NOISE, str(tmp_path)]
     done = subprocess.run(command, preexec_fn=limit, check=False, capture_output=True, text=True)
     assert done.returncode == 4, done.stderr
-    assert "p.tif" in done.stdout
-    assert names(tmp_path) == []
+    assert done.stdout.startswith(f"{rows_done} ")
+    assert names(tmp_path) == ["bands"]
+    assert all(name.startswith("rows") for name in names(tmp_path / "bands"))
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 1.6 MB: room for the rows, not for the finished file beside them."""
+    """A disk of 1.6 MB: room for the bands, not for the finished file beside them."""
     disk = tmp_path / "disk"
     disk.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1600k", "tmpfs", str(disk)]
@@ -205,15 +183,18 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk(small_disk):
-    command = [sys.executable, "-c", WRITE_NOISE, str(small_disk / "p.tif")]
+    command = [sys.executable, "-c", WRITE_NOISE, str(small_disk)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 4, done.stderr
+    assert done.stdout.startswith("1000 ")
     assert "MB free" in done.stdout
-    assert names(small_disk) == []
-    (small_disk / "ballast").write_bytes(bytes(1_300_000))
+    assert names(small_disk) == ["bands"]
+    shutil.rmtree(small_disk / "bands")
+    (small_disk / "ballast").write_bytes(bytes(1_000_000))
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 4, done.stderr
-    assert names(small_disk) == ["ballast"]
+    assert int(done.stdout.split()[0]) < 1000
+    assert "disk is full" in done.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, where nobody can write")

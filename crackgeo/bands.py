@@ -1,0 +1,194 @@
+"""Probabilities on their way to a result: bands of rows, each safe on the disk once it is there.
+
+A band is a small GeoTIFF that appears by rename after it has reached the disk, so whatever has
+appeared is whole, however the program ends. A virtual raster (VRT) makes one raster of all bands;
+it can be vectorized as it is or copied into its final form.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.io import MemoryFile
+
+from .dataset import accept_no_georeference, gdal_environment, open_dataset
+from .errors import InputError
+from .files import output_errors, write_safely
+from .grid import Grid, Window
+from .specs import PROB_NODATA, PROB_SCALE
+
+Codes = NDArray[np.uint8]
+Notes = Mapping[str, Any]
+
+_BLOCK_PX = 512
+_NAME = re.compile(r"rows-(\d+)-(\d+)\.tif")
+_NOTES = "CRACKGEO_BAND"  # metadata item of a band
+_INDEX = "rows.vrt"
+_OPTIONS: dict[str, Any] = {
+    "driver": "GTiff",
+    "dtype": "uint8",
+    "count": 1,
+    "nodata": PROB_NODATA,
+    "tiled": True,
+    "blockxsize": _BLOCK_PX,
+    "compress": "deflate",
+    "zlevel": 1,  # it is read a few times and removed
+    "sparse_ok": True,
+}
+
+
+class RowBands:
+    """A probability raster that grows from the top, band by band, in a folder of its own.
+
+    Parameters
+    ----------
+    folder : where the bands are; those that are there already count
+    grid : place of the whole raster
+    """
+
+    def __init__(self, folder: Path, grid: Grid) -> None:
+        self.folder = folder
+        self.grid = grid
+        self._bands = list(_contiguous(folder))
+
+    @property
+    def rows_done(self) -> int:
+        """Rows from the first that are safe on the disk."""
+        return self._bands[-1][1] if self._bands else 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all rows are there."""
+        return self.rows_done == self.grid.height
+
+    def add(self, row: int, codes: Codes, notes: Notes) -> None:
+        """Add the next rows; they are safe on the disk when this returns.
+
+        Parameters
+        ----------
+        row : first row; bands come without gaps from row 0
+        codes : uint8 `[h, width]`
+        notes : what to remember with them, JSON types only
+
+        Raises
+        ------
+        ResourceError
+            The disk is full or fails.
+        ValueError
+            The rows do not continue the last ones, or have another width or type.
+        """
+        height, width = codes.shape
+        if row != self.rows_done or width != self.grid.width or row + height > self.grid.height:
+            raise ValueError(f"{codes.shape} at row {row} does not continue row {self.rows_done}")
+        if codes.dtype != np.uint8:
+            raise ValueError(f"probability codes are uint8, not {codes.dtype}")
+        band = row, row + height
+        with output_errors(self._path(band)):
+            write_safely(self._path(band), _encode(codes, notes))
+        self._bands.append(band)
+
+    def notes(self) -> Iterator[dict[str, Any]]:
+        """What was remembered with each band, from the top."""
+        for band in self._bands:
+            with gdal_environment(), open_dataset(self._path(band)) as dataset:
+                tags = dataset.tags()
+            if _NOTES not in tags:
+                raise InputError(f"{self._path(band)}: damaged", "start anew with --overwrite")
+            yield json.loads(tags[_NOTES])
+
+    def write_index(self, tags: Mapping[str, str]) -> Path:
+        """Make one raster of the bands, a VRT with the georeference and these metadata items.
+
+        Raises
+        ------
+        ValueError
+            Rows are missing.
+        """
+        if not self.is_complete:
+            raise ValueError(f"{self.rows_done} of {self.grid.height} rows were written")
+        path = self.folder / _INDEX
+        parts = [
+            (self._path((row, end)).name, Window(row, 0, end - row, self.grid.width))
+            for row, end in self._bands
+        ]
+        with output_errors(path):
+            write_safely(path, virtual_raster(self.grid, parts, tags))
+        return path
+
+    def _path(self, band: tuple[int, int]) -> Path:
+        return self.folder / f"rows-{band[0]:09d}-{band[1]:09d}.tif"
+
+
+def _contiguous(folder: Path) -> Iterator[tuple[int, int]]:
+    """First and end row of the bands in a folder, as far as they follow each other from row 0."""
+    matches = (_NAME.fullmatch(path.name) for path in folder.iterdir())
+    ends = {int(match[1]): int(match[2]) for match in matches if match}
+    row = 0
+    while row in ends:
+        yield row, ends[row]
+        row = ends[row]
+
+
+def _encode(codes: Codes, notes: Notes) -> bytes:
+    """A band as the bytes of a GeoTIFF.
+
+    Made in memory: GDAL does not tell of everything that goes wrong while it closes a file.
+    """
+    height, width = codes.shape
+    block = -(-min(height, _BLOCK_PX) // 16) * 16  # a TIFF's blocks are multiples of 16
+    with gdal_environment(), accept_no_georeference(), MemoryFile() as memory:
+        with memory.open(width=width, height=height, blockysize=block, **_OPTIONS) as dataset:
+            dataset.write(codes, 1)
+            dataset.update_tags(**{_NOTES: json.dumps(notes)})
+        return memory.getbuffer().tobytes()  # type: ignore[no-any-return]
+
+
+def virtual_raster(
+    grid: Grid, parts: Iterable[tuple[str, Window]], tags: Mapping[str, str]
+) -> bytes:
+    """A probability raster made of others, as the bytes of a VRT file.
+
+    Parameters
+    ----------
+    grid : place of the whole
+    parts : file names, seen from the VRT's folder, and where each file lies in the whole; pixels
+        without data leave what other parts have there
+    tags : metadata items
+
+    Source: GDAL's VRT driver, https://gdal.org/en/stable/drivers/raster/vrt.html
+    """
+    size = {"rasterXSize": str(grid.width), "rasterYSize": str(grid.height)}
+    root = ElementTree.Element("VRTDataset", size)
+    if grid.crs_wkt is not None:
+        _text(root, "SRS", grid.crs_wkt)
+    _text(root, "GeoTransform", ", ".join(map(repr, grid.transform.to_gdal())))
+    metadata = ElementTree.SubElement(root, "Metadata")
+    for key, value in tags.items():
+        _text(metadata, "MDI", value, key=key)
+    band = ElementTree.SubElement(root, "VRTRasterBand", dataType="Byte", band="1")
+    _text(band, "Description", "crack probability")
+    _text(band, "NoDataValue", str(PROB_NODATA))
+    _text(band, "Scale", repr(PROB_SCALE))
+    for name, window in parts:
+        source = ElementTree.SubElement(band, "ComplexSource")
+        # not shared: several threads read, each through handles of its own
+        _text(source, "SourceFilename", name, relativeToVRT="1", shared="0")
+        _text(source, "SourceBand", "1")
+        width, height = str(window.width), str(window.height)
+        place = {"xOff": str(window.col), "yOff": str(window.row), "xSize": width, "ySize": height}
+        ElementTree.SubElement(source, "SourceProperties", RasterXSize=width, RasterYSize=height)
+        ElementTree.SubElement(source, "SrcRect", {**place, "xOff": "0", "yOff": "0"})
+        ElementTree.SubElement(source, "DstRect", place)
+        _text(source, "NODATA", str(PROB_NODATA))
+    return ElementTree.tostring(root, encoding="utf-8")
+
+
+def _text(parent: ElementTree.Element, tag: str, text: str, **attributes: str) -> None:
+    ElementTree.SubElement(parent, tag, attributes).text = text
