@@ -147,7 +147,7 @@ def _encode(codes: Codes, notes: Notes) -> bytes:
         with memory.open(width=width, height=height, blockysize=block, **_OPTIONS) as dataset:
             dataset.write(codes, 1)
             dataset.update_tags(**{_NOTES: json.dumps(notes)})
-        return memory.getbuffer().tobytes()  # type: ignore[no-any-return]
+        return bytes(memory.getbuffer())
 
 
 def virtual_raster(
@@ -187,7 +187,7 @@ def virtual_raster(
         ElementTree.SubElement(source, "SrcRect", {**place, "xOff": "0", "yOff": "0"})
         ElementTree.SubElement(source, "DstRect", place)
         _text(source, "NODATA", str(PROB_NODATA))
-    return ElementTree.tostring(root, encoding="utf-8")
+    return bytes(ElementTree.tostring(root, encoding="utf-8"))
 
 
 def _text(parent: ElementTree.Element, tag: str, text: str, **attributes: str) -> None:
