@@ -28,6 +28,7 @@ _STEP_M = 10.0  # step of the central difference; its error is (step / earth rad
 _METRES_PER_DEGREE = 111_320.0  # only to choose steps, never to measure
 _NODE_M = 5_000.0  # spacing of the field's nodes; bilinear error below 1 ppm up to 70 degrees
 _MAX_NODES = 512
+_POINTS_AT_ONCE = 65_536  # bounds what the interpolation needs beside its result
 
 Jacobian = Callable[[Floats, Floats], Floats]
 
@@ -127,11 +128,18 @@ class GroundField:
     step_row: float
 
     def matrices(self, cols: Floats, rows: Floats) -> Floats:
-        """Matrices at pixel coordinates, float64 `[n, 2, 2]`."""
+        """Matrices at pixel coordinates `[n]`, float64 `[n, 2, 2]`."""
+        out = np.empty((len(cols), 2, 2))
+        for begin in range(0, len(cols), _POINTS_AT_ONCE):
+            part = slice(begin, begin + _POINTS_AT_ONCE)
+            out[part] = self._interpolated(cols[part], rows[part])
+        return out
+
+    def _interpolated(self, cols: Floats, rows: Floats) -> Floats:
         high_row, high_col = self.nodes.shape[0] - 2, self.nodes.shape[1] - 2
-        u, v = np.asarray(cols) / self.step_col, np.asarray(rows) / self.step_row
+        u, v = cols / self.step_col, rows / self.step_row
         i, j = np.clip(v.astype(np.int64), 0, high_row), np.clip(u.astype(np.int64), 0, high_col)
-        fu, fv = (u - j)[..., None, None], (v - i)[..., None, None]
+        fu, fv = (u - j)[:, None, None], (v - i)[:, None, None]
         top = self.nodes[i, j] * (1 - fu) + self.nodes[i, j + 1] * fu
         bottom = self.nodes[i + 1, j] * (1 - fu) + self.nodes[i + 1, j + 1] * fu
         return np.asarray(top * (1 - fv) + bottom * fv)

@@ -27,6 +27,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Codes = NDArray[np.uint8]
+Columns = tuple[Floats, ...]
 
 CUT, NEAR_NODE, TRUSTED = 0, 1, 2  # how far a width can be relied on
 
@@ -164,11 +165,10 @@ def measure_branches(
     x, y = smooth(branches.x, branches.y, branches.offsets, closed, spec.smooth_px)
     tx, ty = tangents(x, y, branches.offsets, closed)
     reach = branches.radius_px + BEYOND_PX
-    points = np.stack([x, y, tx, ty, reach], axis=-1)
     free = _free_ends(branches, nodes, closed)
-    tips = _tip_points(points, branches, free)
-    along = _in_blocks(measure_profiles, source, points, spec, workers, monitor)
-    beyond = _in_blocks(measure_tips, source, tips, spec, workers, SILENT)
+    tips = _tip_points(x, y, reach, branches, free)
+    along = _in_blocks(measure_profiles, source, (x, y, tx, ty, reach), spec, workers, monitor)
+    beyond = _in_blocks(measure_tips, source, tuple(tips.T), spec, workers, SILENT)
     shift = np.clip(along[:, 1], -_MAX_SHIFT_PX, _MAX_SHIFT_PX)
     shift[branches.ends[~closed]] = 0.0
     shift, _ = smooth(shift, shift, branches.offsets, closed, spec.smooth_px)  # quiets noise
@@ -195,35 +195,37 @@ def _free_ends(branches: Branches, nodes: Nodes, closed: Bools) -> Bools:
     return np.asarray((nodes.degree[branches.nodes] == 1) & ~closed[:, None])
 
 
-def _tip_points(points: Floats, branches: Branches, free: Bools) -> Floats:
+def _tip_points(x: Floats, y: Floats, reach: Floats, branches: Branches, free: Bools) -> Floats:
     """Points at the free ends, float64 `[t, 5]`, with the direction that leads out of them."""
     branch, side = np.nonzero(free)
     end, other = branches.ends[branch, side], branches.ends[branch, 1 - side]
     back = np.ceil(_TIP_CHORD_PX + 2 * branches.radius_px[end]).astype(np.int64)
     inner = np.where(side == 0, np.minimum(end + back, other), np.maximum(end - back, other))
-    direction = points[end, :2] - points[inner, :2]
-    length = np.maximum(np.hypot(*direction.T), 1e-9)
-    reach = 2 * points[end, 4]
-    return np.concatenate([points[end, :2], direction / length[:, None], reach[:, None]], axis=1)
+    dx, dy = x[end] - x[inner], y[end] - y[inner]
+    length = np.maximum(np.hypot(dx, dy), 1e-9)
+    return np.stack([x[end], y[end], dx / length, dy / length, 2 * reach[end]], axis=-1)
 
 
 def _in_blocks(
     kernel: Any,
     source: ProbabilitySource,
-    points: Floats,
+    points: Columns,
     spec: VectorSpec,
     workers: int,
     monitor: Monitor,
 ) -> Floats:
-    """Run a kernel over points, block by block; its results in the order of the points."""
+    """Run a kernel over points, block by block; its results in the order of the points.
+
+    `points` are the columns of the array that the kernel takes: x, y, tangent, reach.
+    """
     columns = -(-source.shape[1] // spec.block_px)
-    cells = (points[:, :2] // spec.block_px).astype(np.int64)
-    cell = np.clip(cells[:, 1], 0, None) * columns + np.clip(cells[:, 0], 0, columns - 1)
+    col, row = ((v // spec.block_px).astype(np.int64) for v in points[:2])
+    cell = np.clip(row, 0, None) * columns + np.clip(col, 0, columns - 1)
     order = np.argsort(cell, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(cell[order])) + 1) if len(order) else []
     function = partial(_measure_block, kernel, source, points, spec.threshold_low)
     parts: Iterator[Floats] = parallel(function, groups, workers)
-    out = np.zeros((len(points), 4))
+    out = np.zeros((len(cell), 4))
     for done, (group, part) in enumerate(zip(groups, parts, strict=True), 1):
         monitor.step("widths", done, len(groups))
         out[group, : part.shape[1]] = part
@@ -231,9 +233,9 @@ def _in_blocks(
 
 
 def _measure_block(
-    kernel: Any, source: ProbabilitySource, points: Floats, edge_level: float, group: Ints
+    kernel: Any, source: ProbabilitySource, points: Columns, edge_level: float, group: Ints
 ) -> Floats:
-    own = points[group]
+    own = np.stack([column[group] for column in points], axis=-1)
     low = np.floor(own[:, :2].min(axis=0)).astype(np.int64)
     high = np.ceil(own[:, :2].max(axis=0)).astype(np.int64)
     tight = Window(int(low[1]), int(low[0]), int(high[1] - low[1]) + 1, int(high[0] - low[0]) + 1)

@@ -133,8 +133,10 @@ def _network(
     """Measured branches of the networks long enough to count, links included."""
     width = skeleton.shape[1]
     kept, graph = prune(skeleton.keys, skeleton.radius_px, width, spec.spur_radii, spec.spur_px)
-    placed = place_branches(graph, skeleton.radius_px[kept], width)
-    branches, nodes = measure_branches(source, *placed, spec, workers=workers, monitor=monitor)
+    branches, nodes, closed = place_branches(graph, skeleton.radius_px[kept], width)
+    branches, nodes = measure_branches(
+        source, branches, nodes, closed, spec, workers=workers, monitor=monitor
+    )
     links = find_links(branches, nodes, graph.keys, width, spec)
     branches, nodes = with_links(branches, nodes, links, source)
     network = network_of(branches, len(nodes.x))
