@@ -6,6 +6,7 @@ the floating-point results are the same to the last bit from any block size.
 
 from __future__ import annotations
 
+from math import erf
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,12 @@ STEP_PX = 0.25  # distance of the samples of a profile
 BEYOND_PX = 3.5  # a profile goes on this far beyond the distance to background, for its foot
 _RIDGE_PX = 1.5  # the ridge lies this close to the thinned line
 _VALLEY = 0.05  # a rise by so much beyond the foot is the next crack (or noise)
-_NARROW_PX, _WIDE_PX = 3.0, 5.0  # integral below, crossing above, blended between
+# How wide a crack is in units of its edges' blur, and in pixels: below the first number its
+# integral is the width, above the second the crossing, blended between.
+_BLURS = (3.75, 4.75)
+_PIXELS = (1.5, 3.0)
+_QUARTILES = 1.349  # a Gaussian's quartiles lie so many standard deviations apart
+_TOP = 0.34  # erf(_TOP * width / blur): what blur leaves of a plateau, on its middle quarter
 _MAX_FOOT = 0.2  # a background above this is not taken for a pedestal
 
 
@@ -109,6 +115,17 @@ def _sample(codes: Codes, row: int, col: int, height: int, width: int, x: float,
 
 
 @compiled
+def _crossing(values: Floats, size: int, level: float) -> Any:
+    """Distance (px) at which one side of a profile first falls below a level."""
+    for k in range(size):
+        if values[k] < level:
+            if k == 0:
+                return 0.0
+            return STEP_PX * (k - 1 + (values[k - 1] - level) / (values[k - 1] - values[k]))
+    return STEP_PX * max(size - 1, 0)
+
+
+@compiled
 def _side(values: Floats, size: int, half: float, out: Floats) -> None:
     """Read one side of a profile outwards from the ridge.
 
@@ -119,21 +136,15 @@ def _side(values: Floats, size: int, half: float, out: Floats) -> None:
     out : float64 `[3]`, written: distance at which `half` is crossed (px), number of samples
         up to the foot, probability at the foot
     """
-    crossing = -1.0
+    out[0] = _crossing(values, size, half)
     lowest = 9.0
     foot = size
-    for k in range(size):
-        if crossing < 0 and values[k] < half:
-            if k == 0:
-                crossing = 0.0
-            else:
-                crossing = STEP_PX * (k - 1 + (values[k - 1] - half) / (values[k - 1] - values[k]))
-        if crossing >= 0:
-            if values[k] > lowest + _VALLEY:
-                foot = k
-                break
+    for k in range(int(np.ceil(out[0] / STEP_PX)), size):
+        if values[k] > lowest + _VALLEY:
+            foot = k
+            break
+        if values[k] < half:
             lowest = min(lowest, values[k])
-    out[0] = crossing if crossing >= 0 else STEP_PX * max(size - 1, 0)
     out[1] = foot
     out[2] = lowest if lowest < 9 else 0.0
 
@@ -149,12 +160,35 @@ def _plateau(values: Floats, ridge: int, left: float, right: float) -> Any:
 
 
 @compiled
+def _blurs(inner: Floats, outer: Floats, crossing: float, foot: float, top: float) -> Any:
+    """Width of a crack in standard deviations of the blur of its edges.
+
+    Parameters
+    ----------
+    inner, outer : float64, its two sides from the ridge outwards
+    crossing : its width at half height (px)
+    foot, top : probability beside it and on it
+    """
+    low, high = foot + 0.25 * (top - foot), foot + 0.75 * (top - foot)
+    edges = _crossing(inner, len(inner), low) - _crossing(inner, len(inner), high)
+    edges += _crossing(outer, len(outer), low) - _crossing(outer, len(outer), high)
+    return crossing / max(0.5 * edges / _QUARTILES, 1e-3)
+
+
+@compiled
+def _share(value: float, bounds: tuple[float, float]) -> Any:
+    """How far a value has come from the first bound to the second, 0 to 1."""
+    return min(max((value - bounds[0]) / (bounds[1] - bounds[0]), 0.0), 1.0)
+
+
+@compiled
 def _measure_profile(values: Floats, centre: int, low: int, high: int, out: Floats) -> None:
     """Width, offset and peak of one profile.
 
-    The integral of probability over the profile is the width of a crack that blur has spread
-    over pixels (below about 3 px); where a plateau is seen (above about 5 px) the crossing of
-    half height is better, as it forgives a plateau below 1.
+    Where blur has spread a narrow crack, its width is the integral of probability, if its
+    plateau was 1: that it was less cannot be told from more blur. Where edges are sharp against
+    the width, the plateau shows; then the crossing of half its height is better. Blur lowers
+    the plateau's middle by a share that the sharpness of the edges tells.
 
     Parameters
     ----------
@@ -168,22 +202,25 @@ def _measure_profile(values: Floats, centre: int, low: int, high: int, out: Floa
         if values[k] > values[ridge] + 1e-9:
             ridge = k
     peak = values[ridge]
+    inner, outer = values[low : ridge + 1][::-1], values[ridge:high]
     left, right = np.empty(3), np.empty(3)
-    half = 0.5 * peak if peak < 1 else 0.5
+    half = 0.5 * min(peak, 1.0)
     for _ in range(2):
-        _side(values[low : ridge + 1][::-1], ridge + 1 - low, half, left)
-        _side(values[ridge:high], high - ridge, half, right)
+        _side(inner, len(inner), half, left)
+        _side(outer, len(outer), half, right)
         foot = min(0.5 * (left[2] + right[2]), _MAX_FOOT)
         crossing = left[0] + right[0]
-        top = _plateau(values, ridge, left[0], right[0]) if crossing > _NARROW_PX else peak
-        half = 0.5 * (top + foot)
+        top = _plateau(values, ridge, left[0], right[0]) if crossing > _RIDGE_PX else peak
+        blurs = _blurs(inner, outer, crossing, foot, top)
+        plateau = min((top - foot) / erf(_TOP * max(blurs, 1.0)), 1.0 - foot)
+        half = foot + 0.5 * plateau
     total = moment = 0.0
     for k in range(ridge - int(left[1]) + 1, ridge + int(right[1])):
         value = max(values[k] - foot, 0.0)
         total += value
         moment += value * (k - centre)
     integral = total * STEP_PX
-    wide = min(max((integral - _NARROW_PX) / (_WIDE_PX - _NARROW_PX), 0.0), 1.0)
+    wide = _share(blurs, _BLURS) * _share(integral, _PIXELS)
     middle = 0.5 * (right[0] - left[0]) + (ridge - centre) * STEP_PX
     out[0] = (1 - wide) * integral + wide * crossing
     centroid = moment / total * STEP_PX if total > 0 else 0.0
