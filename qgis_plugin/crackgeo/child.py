@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import IO, Any, Optional
+from typing import IO, Any
 
 # Set for QGIS's own Python and libraries; in another Python they load the wrong ones.
 FOREIGN = (
@@ -41,7 +41,7 @@ _OUT, _ERR = "out", "err"
 
 
 def clean_environment(
-    environ: Optional[Mapping[str, str]] = None, platform: str = sys.platform
+    environ: Mapping[str, str] | None = None, platform: str = sys.platform
 ) -> dict[str, str]:
     """The environment for another Python than QGIS's.
 
@@ -95,7 +95,7 @@ class Child:
         The program cannot be started.
     """
 
-    def __init__(self, command: list[str], environ: Optional[Mapping[str, str]] = None) -> None:
+    def __init__(self, command: list[str], environ: Mapping[str, str] | None = None) -> None:
         environ = clean_environment() if environ is None else environ
         self._process = subprocess.Popen(
             command,
@@ -107,7 +107,7 @@ class Child:
             errors="replace",
             **_apart(),
         )
-        self._lines: queue.Queue[tuple[str, Optional[str]]] = queue.Queue()
+        self._lines: queue.Queue[tuple[str, str | None]] = queue.Queue()
         self._readers = [
             threading.Thread(target=self._read, args=(name, stream), daemon=True)
             for name, stream in ((_OUT, self._process.stdout), (_ERR, self._process.stderr))
@@ -122,11 +122,11 @@ class Child:
         self.stop()
 
     @property
-    def exit_code(self) -> Optional[int]:
+    def exit_code(self) -> int | None:
         """Its exit code, negative for a signal; None while it runs."""
         return self._process.poll()
 
-    def lines(self) -> Iterator[tuple[Optional[str], str]]:
+    def lines(self) -> Iterator[tuple[str | None, str]]:
         """Pairs of stream ("out", "err") and line until both streams end.
 
         While nothing comes, (None, "") comes every `POLL_S`, so that the caller can look at other

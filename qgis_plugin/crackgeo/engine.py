@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional, Protocol
+from typing import Any, Protocol
 
 from .child import Child, clean_environment
 
@@ -53,7 +53,7 @@ class EngineError(Exception):
     exit_code : of the engine, None if it did not run or was killed
     """
 
-    def __init__(self, message: str, remedy: str = "", exit_code: Optional[int] = None) -> None:
+    def __init__(self, message: str, remedy: str = "", exit_code: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
@@ -223,8 +223,8 @@ class _Run:
     """What came out of one run so far."""
 
     on_event: Callable[[Mapping[str, Any]], None]
-    result: Optional[Mapping[str, Any]] = None
-    error: Optional[Mapping[str, Any]] = None
+    result: Mapping[str, Any] | None = None
+    error: Mapping[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=_TAIL_LINES))
     logged: int = 0
@@ -254,7 +254,7 @@ class _Run:
         elif self.logged == _LOG_LINES + 1:
             self.on_event({"event": "log", "message": "(the rest of this log is not shown)"})
 
-    def outcome(self, exit_code: Optional[int]) -> Result:
+    def outcome(self, exit_code: int | None) -> Result:
         """The result, or the error that explains why there is none.
 
         A process that gave its result and does not end (None) has done its work.
@@ -266,13 +266,13 @@ class _Run:
             raise EngineError(self._last_words(exit_code), REPORT, exit_code)
         return Result(self.result, tuple(self.warnings))
 
-    def _last_words(self, exit_code: Optional[int]) -> str:
+    def _last_words(self, exit_code: int | None) -> str:
         end = _ending(exit_code)
         said = "\n".join(self.tail) or "(it said nothing)"
         return f"the crackgeo engine {end}; the end of its log:\n{said}"
 
 
-def _ending(exit_code: Optional[int]) -> str:
+def _ending(exit_code: int | None) -> str:
     if exit_code is None:
         return "closed its output without a result and did not end"
     if exit_code < 0:
@@ -282,7 +282,7 @@ def _ending(exit_code: Optional[int]) -> str:
     return f"ended with exit code {exit_code}"
 
 
-def _parse(line: str) -> Optional[dict[str, Any]]:
+def _parse(line: str) -> dict[str, Any] | None:
     """An event, None for anything that is no JSON object."""
     if not line.lstrip().startswith("{"):
         return None

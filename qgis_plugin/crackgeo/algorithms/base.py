@@ -1,0 +1,207 @@
+"""What all algorithms share: they declare parameters and results, the engine does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from configparser import ConfigParser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from qgis.core import (
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingFeedback,
+    QgsProcessingOutputNumber,
+    QgsProcessingOutputString,
+    QgsSettings,
+)
+from qgis.PyQt.QtGui import QIcon
+
+from ..engine import (
+    EngineCancelled,
+    EngineError,
+    Result,
+    command_line,
+    find_engine,
+    quoted,
+    run_engine,
+)
+from ..parameters import Output, Parameter, Raster, Values
+from ..progress import Progress
+from ..translation import tr
+
+FOLDER = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Value:
+    """A result that is a number or a text.
+
+    Parameters
+    ----------
+    name : in scripts and models
+    label : for the user
+    key : in the engine's result; "gsd_mm.0" is the first of a list, "after.iou" lies in an object
+    text : it is a text, no number
+    """
+
+    name: str
+    label: str
+    key: str
+    text: bool = False
+
+    def definition(self) -> QgsProcessingOutputNumber | QgsProcessingOutputString:
+        """The output as QGIS knows it."""
+        kind = QgsProcessingOutputString if self.text else QgsProcessingOutputNumber
+        return kind(self.name, self.label)
+
+    def of(self, values: Mapping[str, Any]) -> Any:
+        """Its value, None where the engine has none (the width of no crack)."""
+        value: Any = values
+        for part in self.key.split("."):
+            if isinstance(value, list):
+                value = value[int(part)]
+            else:
+                value = value.get(part) if isinstance(value, Mapping) else None
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+class EngineAlgorithm(QgsProcessingAlgorithm):
+    """One command of the engine.
+
+    A subclass says what it is; see `map_cracks.py`.
+    """
+
+    NAME: ClassVar[str]
+    TITLE: ClassVar[str]
+    SUMMARY: ClassVar[str]  # one sentence, shown as a tool tip
+    HELP: ClassVar[str]  # paragraphs of HTML
+    GROUP: ClassVar[tuple[str, str]] = ("cracks", tr("Cracks"))
+    TAGS: ClassVar[str]  # separated by commas
+    COMMAND: ClassVar[str]  # of the engine
+    FLAGS: ClassVar[tuple[str, ...]] = ()  # options that are always given
+    PARAMETERS: ClassVar[tuple[Parameter, ...]]
+    VALUES: ClassVar[tuple[Value, ...]] = ()
+    SHARES: ClassVar[tuple[tuple[str, float], ...]] = ()  # stages of the engine, share of time
+
+    def createInstance(self):
+        """A new one, as QGIS asks for each run."""
+        return type(self)()
+
+    def name(self):
+        """The name in scripts."""
+        return self.NAME
+
+    def displayName(self):
+        """The name in the toolbox."""
+        return self.TITLE
+
+    def group(self):
+        """The group in the toolbox."""
+        return self.GROUP[1]
+
+    def groupId(self):
+        """The group's name in scripts."""
+        return self.GROUP[0]
+
+    def tags(self):
+        """Words one may search for."""
+        return [tag.strip() for tag in self.TAGS.split(",")]
+
+    def icon(self):
+        """The plugin's icon."""
+        return QIcon(str(FOLDER / "icon.svg"))
+
+    def shortDescription(self):
+        """What it does, in one sentence."""
+        return self.SUMMARY
+
+    def shortHelpString(self):
+        """The help beside the dialog: what it does and each parameter."""
+        rows = [f"<h3>{p.label}</h3><p>{p.help}</p>" for p in self.PARAMETERS]
+        return f"<p>{self.SUMMARY}</p>{self.HELP}{''.join(rows)}"
+
+    def helpUrl(self):
+        """The tutorial."""
+        return f"{metadata('homepage')}/docs/qgis.md"
+
+    def initAlgorithm(self, configuration=None):
+        """Declare parameters and results."""
+        for parameter in self.PARAMETERS:
+            self.addParameter(parameter.definition())
+        for value in self.VALUES:
+            self.addOutput(value.definition())
+
+    def checkParameterValues(self, parameters, context):
+        """Also refuse a raster that is no file, which the engine could not open."""
+        ok, message = super().checkParameterValues(parameters, context)
+        for parameter in self.PARAMETERS if ok else ():
+            if isinstance(parameter, Raster):
+                layer = self.parameterAsRasterLayer(parameters, parameter.name, context)
+                if layer is not None and layer.providerType() != "gdal":
+                    wanted = tr("{}: save the layer as a file first, the engine reads files only")
+                    return False, wanted.format(parameter.label)
+        return ok, message
+
+    def prepareAlgorithm(self, parameters, context, feedback):
+        """Read the layers, in the thread they live in; write what the engine reads."""
+        values = Values(self, parameters, context)
+        given = (argument for p in self.PARAMETERS for argument in p.arguments(values))
+        self.arguments = [self.COMMAND, *given, *self.FLAGS]
+        self.paths = {p.name: p.path(values) for p in self.PARAMETERS if isinstance(p, Output)}
+        return True
+
+    def processAlgorithm(
+        self,
+        parameters: dict[str, Any],
+        context: QgsProcessingContext,
+        feedback: QgsProcessingFeedback,
+    ) -> dict[str, Any]:
+        """Run the engine and give its results.
+
+        Raises
+        ------
+        QgsProcessingException
+            With the engine's message and remedy.
+        """
+        try:
+            result = self.run_command(feedback)
+        except EngineCancelled:
+            feedback.pushInfo(tr("Cancelled; nothing was written."))
+            return {}
+        except EngineError as error:
+            raise QgsProcessingException(self.explain(error)) from error
+        values = {v.name: v.of(result.values) for v in self.VALUES}
+        for value in self.VALUES:
+            feedback.pushInfo(f"{value.label}: {_readable(values[value.name])}")
+        return {**{k: path for k, path in self.paths.items() if path}, **values}
+
+    def run_command(self, feedback: QgsProcessingFeedback) -> Result:
+        """Find the engine, say the command, run it."""
+        engine = find_engine(QgsSettings())
+        version = engine.check_version()
+        feedback.pushInfo(tr("Engine: crackgeo {} ({})").format(version, engine.origin))
+        feedback.pushCommandInfo(quoted(command_line(engine, self.arguments)))
+        progress = Progress(feedback, self.SHARES)
+        return run_engine(engine, self.arguments, progress.take, feedback.isCanceled)
+
+    @staticmethod
+    def explain(error: EngineError) -> str:
+        """The whole error for the user."""
+        remedy = f"\n{tr('What to do')}: {error.remedy}" if error.remedy else ""
+        return f"{error.message}{remedy}"
+
+
+def metadata(key: str) -> str:
+    """An entry of the plugin's metadata.txt."""
+    parser = ConfigParser(interpolation=None)
+    parser.read(FOLDER / "metadata.txt", encoding="utf-8")
+    return parser.get("general", key)
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return tr("none") if value is None else str(value)

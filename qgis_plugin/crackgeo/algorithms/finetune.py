@@ -1,0 +1,95 @@
+"""crackgeo:finetune, a model that knows the user's own surface."""
+
+from __future__ import annotations
+
+from qgis.core import QgsProcessing
+
+from ..parameters import Model, ModelOutput, Number, Vector
+from ..translation import tr
+from .base import EngineAlgorithm, Value
+from .shared import BANDS, DEVICE, GSD, INPUT, NODATA, STRETCH
+
+LABELS = Vector(
+    "LABELS",
+    tr("Corrected cracks"),
+    tr("Lines or polygons of all cracks in the labelled area, for example a corrected result."),
+    "--labels",
+    kinds=(
+        QgsProcessing.SourceType.TypeVectorLine,
+        QgsProcessing.SourceType.TypeVectorPolygon,
+    ),
+)
+AREA = Vector(
+    "AREA",
+    tr("Labelled area"),
+    tr("Polygons inside which every crack is labelled. Empty: the surroundings of the labels."),
+    "--area",
+    optional=True,
+)
+LABEL_WIDTH = Number(
+    "LABEL_WIDTH",
+    tr("Width of cracks drawn as lines, in mm"),
+    tr("How wide a line is taken to be where it has no width of its own. Empty: measured."),
+    "--label-width-mm",
+    optional=True,
+)
+BASE = Model(
+    "BASE",
+    tr("Model to begin with"),
+    tr("compact, or a model file."),
+    "--base",
+    default="compact",
+    optional=True,
+)
+ITERATIONS = Number(
+    "ITERATIONS",
+    tr("Most steps"),
+    tr("Training ends earlier when it no longer helps."),
+    "--iterations",
+    default=200,
+    minimum=1,
+    whole=True,
+)
+OUTPUT = ModelOutput(
+    "OUTPUT",
+    tr("Fine-tuned model"),
+    tr("The model file to write; a folder with the report lies beside it."),
+    "--output",
+    suffix=".safetensors",
+)
+
+
+class FineTune(EngineAlgorithm):
+    """Image and labels in, model file out."""
+
+    NAME = "finetune"
+    TITLE = tr("Fine-tune a model")
+    SUMMARY = tr("Trains a crack model further on labels of your own.")
+    HELP = tr(
+        "<p>Correct the result of Map cracks in an area, then train on it. The report beside the "
+        "model says whether it helped.</p>"
+    )
+    GROUP = ("models", tr("Models"))
+    TAGS = tr("crack,training,fine-tuning,labels,deep learning,model")
+    COMMAND = "finetune"
+    FLAGS = ("--overwrite",)
+    PARAMETERS = (
+        INPUT,
+        LABELS,
+        AREA,
+        LABEL_WIDTH,
+        BASE,
+        ITERATIONS,
+        GSD,
+        DEVICE,
+        BANDS,
+        STRETCH,
+        NODATA,
+        OUTPUT,
+    )
+    VALUES = (
+        Value("IOU_BEFORE", tr("Overlap with the labels before (IoU)"), "before.iou"),
+        Value("IOU_AFTER", tr("Overlap with the labels after (IoU)"), "after.iou"),
+        Value("REPORT", tr("Report"), "report", text=True),
+    )
+    SHARES = (("train", 1),)

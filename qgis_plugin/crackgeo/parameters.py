@@ -1,0 +1,279 @@
+"""Parameters of algorithms, each written once: how QGIS asks for it, which option it becomes.
+
+A parameter with an empty option is the engine's argument itself. What the user left empty puts
+nothing on the command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingAlgorithm,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingParameterDefinition,
+    QgsProcessingParameterEnum,
+    QgsProcessingParameterExtent,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterFileDestination,
+    QgsProcessingParameterNumber,
+    QgsProcessingParameterRasterDestination,
+    QgsProcessingParameterRasterLayer,
+    QgsProcessingParameterString,
+    QgsProcessingParameterVectorDestination,
+    QgsRasterLayer,
+)
+
+from .translation import tr
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values of one run: the algorithm reads them, `of` is what the user gave."""
+
+    algorithm: QgsProcessingAlgorithm
+    of: dict[str, Any]
+    context: QgsProcessingContext
+
+    def given(self, name: str) -> bool:
+        """Whether the user gave a value."""
+        return self.of.get(name) not in (None, "")
+
+    def raster(self, name: str) -> QgsRasterLayer:
+        """A raster layer that is a file.
+
+        Raises
+        ------
+        QgsProcessingException
+            It is none.
+        """
+        layer = self.algorithm.parameterAsRasterLayer(self.of, name, self.context)
+        if layer is None or not layer.isValid():
+            raise QgsProcessingException(self.algorithm.invalidRasterError(self.of, name))
+        return layer
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What all parameters have.
+
+    Parameters
+    ----------
+    name : in scripts and models
+    label, help : for the user
+    option : of the engine, empty for its argument
+    default : in QGIS
+    advanced : shown under Advanced
+    optional : may be left empty
+    """
+
+    name: str
+    label: str
+    help: str
+    option: str = ""
+    default: Any = None
+    advanced: bool = False
+    optional: bool = False
+
+    def definition(self) -> QgsProcessingParameterDefinition:
+        """The parameter as QGIS knows it."""
+        definition = self._make()
+        definition.setHelp(self.help)
+        if self.advanced:
+            flag = QgsProcessingParameterDefinition.Flag.FlagAdvanced
+            definition.setFlags(definition.flags() | flag)
+        return definition
+
+    def arguments(self, values: Values) -> list[str]:
+        """What it puts on the engine's command line."""
+        text = self._text(values) if values.given(self.name) or not self.optional else None
+        if text is None:
+            return []
+        return [self.option, text] if self.option else [text]
+
+    def _make(self) -> QgsProcessingParameterDefinition:
+        raise NotImplementedError
+
+    def _text(self, values: Values) -> str | None:
+        """The value as the engine reads it, None if there is nothing to say."""
+        text = values.algorithm.parameterAsString(values.of, self.name, values.context)
+        return text or None
+
+
+class Raster(Parameter):
+    """A raster file."""
+
+    def _make(self) -> QgsProcessingParameterDefinition:
+        return QgsProcessingParameterRasterLayer(self.name, self.label)
+
+    def _text(self, values: Values) -> str:
+        return raster_path(values.raster(self.name))
+
+
+def raster_path(layer: QgsRasterLayer) -> str:
+    """What GDAL opens: the layer's source without QGIS's own options."""
+    return layer.source().partition("|")[0]
+
+
+class Text(Parameter):
+    """Free text."""
+
+    def _make(self) -> QgsProcessingParameterDefinition:
+        return QgsProcessingParameterString(
+            self.name, self.label, self.default, optional=self.optional
+        )
+
+
+@dataclass(frozen=True)
+class Number(Parameter):
+    """A number with its bounds."""
+
+    minimum: float = 0
+    maximum: float = 1e9
+    whole: bool = False
+
+    def _make(self) -> QgsProcessingParameterDefinition:
+        kinds = QgsProcessingParameterNumber.Type
+        kind = kinds.Integer if self.whole else kinds.Double
+        return QgsProcessingParameterNumber(
+            self.name, self.label, kind, self.default, self.optional, self.minimum, self.maximum
+        )
+
+    def _text(self, values: Values) -> str:
+        if self.whole:
+            return str(values.algorithm.parameterAsInt(values.of, self.name, values.context))
+        return f"{values.algorithm.parameterAsDouble(values.of, self.name, values.context):.12g}"
+
+
+@dataclass(frozen=True)
+class Choice(Parameter):
+    """One of several words, the engine's own."""
+
+    words: tuple[str, ...] = ()
+
+    def _make(self) -> QgsProcessingParameterDefinition:
+        return QgsProcessingParameterEnum(
+            self.name,
+            self.label,
+            options=list(self.words),
+            defaultValue=self.default,
+            usesStaticStrings=True,
+        )
+
+    def _text(self, values: Values) -> str:
+        return values.algorithm.parameterAsEnumString(values.of, self.name, values.context)
+
+
+class Model(Parameter):
+    """A crack model: a file, or the name of one that the engine knows."""
+
+    def _make(self) -> QgsProcessingParameterDefinition:
+        # Optional, for QGIS 3.22 forgets a file's default in scripts; without a filter of file
+        # names, which would refuse the name of a model.
+        return QgsProcessingParameterFile(
+            self.name, self.label, defaultValue=self.default, optional=True
+        )
+
+
+@dataclass(frozen=True)
+class Extent(Parameter):
+    """A rectangle, handed over in the CRS of the raster."""
+
+    raster: str = "INPUT"
+
+    def _make(self) -> QgsProcessingParameterDefinition:
+        return QgsProcessingParameterExtent(self.name, self.label, optional=self.optional)
+
+    def _text(self, values: Values) -> str | None:
+        crs = values.raster(self.raster).crs()
+        box = values.algorithm.parameterAsExtent(values.of, self.name, values.context, crs)
+        if box.isNull():
+            return None
+        sides = (box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum())
+        return ",".join(f"{side:.12g}" for side in sides)
+
+    def arguments(self, values: Values) -> list[str]:
+        """As one word: a negative coordinate is no option."""
+        return ["=".join(arguments)] if (arguments := super().arguments(values)) else []
+
+
+@dataclass(frozen=True)
+class Vector(Parameter):
+    """Features, handed over as a file of their own: layers in memory, edits and selections count.
+
+    `kinds` are the kinds of geometry that QGIS offers.
+    """
+
+    kinds: tuple[int, ...] = (QgsProcessing.SourceType.TypeVectorPolygon,)
+
+    def _make(self) -> QgsProcessingParameterDefinition:
+        return QgsProcessingParameterFeatureSource(
+            self.name, self.label, list(self.kinds), optional=self.optional
+        )
+
+    def _text(self, values: Values) -> str:
+        return values.algorithm.parameterAsCompatibleSourceLayerPath(
+            values.of, self.name, values.context, [], "gpkg"
+        )
+
+
+@dataclass(frozen=True)
+class Output(Parameter):
+    """A file that the engine writes; QGIS has asked already whether it may replace one."""
+
+    suffix: str = ""
+
+    def path(self, values: Values) -> str:
+        """Where it goes, empty if it is not wanted.
+
+        Raises
+        ------
+        QgsProcessingException
+            It would be another format than the engine writes.
+        """
+        if self.optional and not values.given(self.name):
+            return ""
+        path = self._path(values)
+        if not path.lower().endswith(self.suffix):
+            raise QgsProcessingException(
+                tr("{}: the file must end in {}, not {}").format(self.label, self.suffix, path)
+            )
+        return path
+
+    def _path(self, values: Values) -> str:
+        return values.algorithm.parameterAsOutputLayer(values.of, self.name, values.context)
+
+    def _text(self, values: Values) -> str | None:
+        return self.path(values) or None
+
+
+class VectorOutput(Output):
+    """A GeoPackage of cracks."""
+
+    def _make(self) -> QgsProcessingParameterDefinition:
+        kind = QgsProcessing.SourceType.TypeVectorLine
+        return QgsProcessingParameterVectorDestination(self.name, self.label, kind)
+
+
+class RasterOutput(Output):
+    """A GeoTIFF."""
+
+    def _make(self) -> QgsProcessingParameterDefinition:
+        return QgsProcessingParameterRasterDestination(
+            self.name, self.label, optional=self.optional, createByDefault=not self.optional
+        )
+
+
+class ModelOutput(Output):
+    """A model file."""
+
+    def _make(self) -> QgsProcessingParameterDefinition:
+        kind = tr("Crack models (*.safetensors)")
+        return QgsProcessingParameterFileDestination(self.name, self.label, kind)
+
+    def _path(self, values: Values) -> str:
+        return values.algorithm.parameterAsFileOutput(values.of, self.name, values.context)
