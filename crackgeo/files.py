@@ -84,6 +84,7 @@ class AtomicOutput:
 
     def __enter__(self) -> AtomicOutput:
         check_output(self.target, self.overwrite)
+        _unfinished.add(self)
         return self
 
     def __exit__(
@@ -118,6 +119,16 @@ class AtomicOutput:
         for leftover in glob.glob(f"{glob.escape(str(ours))}*"):
             with suppress(OSError):
                 os.unlink(leftover)
+        _unfinished.discard(self)
+
+
+_unfinished: set[AtomicOutput] = set()
+
+
+def discard_unfinished() -> None:
+    """Remove what this process has begun to write: for an end that skips `__exit__`."""
+    for output in list(_unfinished):
+        output.discard()
 
 
 @contextmanager
