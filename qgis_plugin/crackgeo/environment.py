@@ -1,0 +1,378 @@
+"""The engine's own Python environment: outside the plugin, outside QGIS. Needs no QGIS.
+
+Every Python runs with -I: modules in the folder QGIS happens to be in do not count.
+
+Each version of the engine has a folder of its own in the user's data folder, so that an update
+of the plugin leaves the old engine in place until the new one is complete. `state.json` in the
+folder says what was asked for and whether it was finished; without it, or with another request,
+the folder is made anew; unfinished, the work goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from . import tools
+from .engine import ENGINE_VERSION, EngineError
+from .interpreters import OLDEST, find_interpreters, find_uv
+
+CONSTRAINTS = Path(__file__).parent / "constraints.txt"
+NEEDED_GB = 2.5  # the CPU build of everything with pip's temporary files; measured 1.4 installed
+TORCH_CPU = "https://download.pytorch.org/whl/cpu"
+TORCH_CUDA = "https://download.pytorch.org/whl/cu130"
+NO_PYTHON_REMEDY = (
+    "install Python 3.12 (python.org, or your system's packages with python3-venv) or uv, "
+    "or set the variable CRACKGEO_PYTHON to the path of one"
+)
+WARM_UP = "from crackgeo.vectorize import warm_up; warm_up()"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to install and from where.
+
+    Parameters
+    ----------
+    wheels : folder of wheels, empty: only the package index
+    offline : with `wheels`: use nothing but that folder
+    graphics_card : torch's build for NVIDIA cards (about 3 GB) instead of the one for processors
+    proxy : URL of the proxy, empty: as the process's variables say
+    """
+
+    wheels: str = ""
+    offline: bool = True
+    graphics_card: bool = False
+    proxy: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        if self.wheels and not os.path.isdir(self.wheels):
+            raise EngineError(f"no such folder of wheels: {self.wheels}", "choose another folder")
+
+    def sources(self) -> list[str]:
+        """The options of pip and uv that say where packages come from."""
+        if not self.wheels:
+            return []
+        return ["--find-links", self.wheels, *(["--no-index"] if self.offline else [])]
+
+    def torch_sources(self) -> list[str]:
+        """The same for torch, whose builds lie in an index of their own."""
+        index = os.environ.get("CRACKGEO_TORCH_INDEX") or torch_index(self.graphics_card)
+        if (self.wheels and self.offline) or not index:
+            return self.sources()
+        return [*self.sources(), "--index-url", index]
+
+    def fingerprint(self) -> str:
+        """Changes with all that makes another environment, not with where it comes from."""
+        parts = (ENGINE_VERSION, CONSTRAINTS.read_text(encoding="utf-8"), str(self.graphics_card))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Callables that a set-up reports to.
+
+    Parameters
+    ----------
+    on_progress : called with percent done, 0 to 100, and the name of the stage that begins
+    on_line : called with each line for the log
+    is_cancelled : asked 20 times a second; True ends the work
+    """
+
+    on_progress: Callable[[int, str], None]
+    on_line: Callable[[str], None]
+    is_cancelled: Callable[[], bool]
+
+
+def torch_index(graphics_card: bool) -> str:
+    """The index of torch's build for this machine; empty if the usual index holds it."""
+    if graphics_card:
+        return TORCH_CUDA if sys.platform == "win32" else ""
+    pc = sys.platform == "linux" and platform.machine() == "x86_64"
+    return TORCH_CPU if pc else ""
+
+
+def home() -> Path:
+    """The folder of all environments: `CRACKGEO_ENVIRONMENTS`, else in the user's data folder."""
+    chosen = os.environ.get("CRACKGEO_ENVIRONMENTS")
+    if chosen:
+        return Path(chosen)
+    user = Path.home()
+    if os.name == "nt":
+        return (
+            Path(os.environ.get("LOCALAPPDATA") or user / "AppData/Local") / "crackgeo" / "engine"
+        )
+    if sys.platform == "darwin":
+        return user / "Library" / "Application Support" / "crackgeo" / "engine"
+    return Path(os.environ.get("XDG_DATA_HOME") or user / ".local/share") / "crackgeo" / "engine"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment on disk."""
+
+    folder: Path
+
+    def program(self, name: str) -> Path:
+        """Path of one of its programs, e.g. `python` or `crackgeo`."""
+        if os.name == "nt":
+            return self.folder / "Scripts" / f"{name}.exe"
+        return self.folder / "bin" / name
+
+    def state(self) -> dict[str, object]:
+        """What `write_state` wrote; empty if there is nothing that can be read."""
+        try:
+            state = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return state if isinstance(state, dict) else {}
+
+    def write_state(self, request: Request, complete: bool) -> None:
+        """Record the request and whether it is fulfilled; by rename, so never half-written."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {"fingerprint": request.fingerprint(), "complete": complete, **_public(request)}
+        part = self.folder / "state.json.part"
+        part.write_text(json.dumps(state, indent=1), encoding="utf-8")
+        part.replace(self.folder / "state.json")
+
+    def is_complete(self) -> bool:
+        """Whether its set-up was finished and its programs are still there."""
+        there = self.program("python").exists() and self.program("crackgeo").exists()
+        return bool(self.state().get("complete")) and there
+
+    def fits(self, request: Request) -> bool:
+        """Whether it was made, or half made, for this very request."""
+        return self.state().get("fingerprint") == request.fingerprint()
+
+    def delete(self) -> None:
+        """Remove it; a removal that breaks off leaves something that counts as unfinished."""
+        try:
+            (self.folder / "state.json").unlink(missing_ok=True)
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
+        except OSError as error:
+            raise EngineError(
+                f"cannot remove {self.folder}: {error}", "end running crackgeo jobs and try again"
+            ) from error
+
+
+def _public(request: Request) -> dict[str, object]:
+    values = asdict(request)
+    del values["proxy"]  # may hold a password
+    return values
+
+
+def current() -> Environment:
+    """The environment of the engine's version that this plugin was made for; may not exist."""
+    return Environment(home() / ENGINE_VERSION)
+
+
+def others() -> list[Environment]:
+    """Environments of other versions, the newest first."""
+    folders = [path for path in home().glob("*") if path.is_dir() and path != current().folder]
+    return [Environment(path) for path in sorted(folders, key=_version_key, reverse=True)]
+
+
+def _version_key(folder: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", folder.name)]
+
+
+def managed_executable() -> str | None:
+    """The `crackgeo` program of the managed environment, None if there is no complete one.
+
+    One that an earlier version of the plugin made is better than none: whoever starts it checks
+    its version.
+    """
+    for environment in (current(), *others()):
+        if environment.is_complete():
+            return str(environment.program("crackgeo"))
+    return None
+
+
+def remove() -> None:
+    """Remove all environments that the plugin made.
+
+    Raises
+    ------
+    EngineError : a file is in use, or another set-up is running
+    """
+    if home().exists():
+        with _only_one():
+            for environment in (current(), *others()):
+                environment.delete()
+
+
+def set_up(request: Request, reporter: Reporter) -> str:
+    """Make the managed environment, or finish it; return the path of its `crackgeo` program.
+
+    Raises
+    ------
+    EngineError : what is missing or went wrong, with a remedy
+    tools.Cancelled : `reporter.is_cancelled` said so; the next set-up goes on from there
+    """
+    with _only_one():
+        environment = current()
+        begun = environment.fits(request) and _answers(environment)
+        if not (begun and environment.is_complete()):
+            _install(environment, request, reporter, keep=begun)
+        try:
+            _prove(environment, request, reporter)
+        except EngineError:
+            if not begun:
+                raise
+            reporter.on_line("what was there does not work: starting again")
+            _install(environment, request, reporter, keep=False)
+            _prove(environment, request, reporter)
+        environment.write_state(request, complete=True)
+        for old in others():
+            old.delete()
+        reporter.on_progress(100, "done")
+        return str(environment.program("crackgeo"))
+
+
+def _answers(environment: Environment) -> bool:
+    """Whether its Python runs and can install: a killed venv leaves one without pip."""
+    test = ["-I", "-c", ""] if find_uv() else ["-I", "-m", "pip", "--version"]
+    return tools.ask([str(environment.program("python")), *test], limit_s=60) is not None
+
+
+def free_gb() -> float:
+    """Room on the disk of `home()`, which may not exist yet, in 10^9 bytes."""
+    there = next(folder for folder in (home(), *home().parents) if folder.exists())
+    return shutil.disk_usage(there).free / 1e9
+
+
+def _check_space() -> None:
+    if free_gb() < NEEDED_GB:
+        raise EngineError(
+            f"{home()}: {free_gb():.1f} GB free, {NEEDED_GB} GB needed",
+            "make room, or set CRACKGEO_ENVIRONMENTS to a folder on another disk",
+        )
+
+
+def _install(environment: Environment, request: Request, reporter: Reporter, keep: bool) -> None:
+    """Install everything; `keep`: what is there already is good."""
+    if not keep:
+        environment.delete()
+        _check_space()
+    environment.write_state(request, complete=False)
+    uv = find_uv()
+    if not keep:
+        _run("Python", 0, _venv_command(environment, uv), request, reporter)
+    for stage, percent, command in _install_commands(environment, request, uv):
+        _run(stage, percent, command, request, reporter)
+
+
+def _prove(environment: Environment, request: Request, reporter: Reporter) -> None:
+    """Compile the engine's kernels, which the first run would wait for, and run its own checks."""
+    kernels = [str(environment.program("python")), "-I", "-c", WARM_UP]
+    _run("kernels", 80, kernels, request, reporter)
+    _run("check", 95, [str(environment.program("crackgeo")), "doctor"], request, reporter)
+
+
+def _venv_command(environment: Environment, uv: str | None) -> list[str]:
+    """venv with the first Python that will do, else uv, which fetches one if it must."""
+    tried = find_interpreters()
+    usable = [interpreter.path for interpreter in tried if not interpreter.problem]
+    version = f"{OLDEST[0]}.{OLDEST[1]}"
+    if uv:
+        wanted = usable[0] if usable else version
+        return [uv, "venv", "--allow-existing", "--python", wanted, str(environment.folder)]
+    if usable:
+        return [usable[0], "-I", "-m", "venv", str(environment.folder)]
+    seen = "; ".join(str(interpreter) for interpreter in tried) or "no Python at all"
+    raise EngineError(
+        f"no Python {version} or newer to make the engine's environment with (found: {seen})",
+        NO_PYTHON_REMEDY,
+    )
+
+
+def _install_commands(
+    environment: Environment, request: Request, uv: str | None
+) -> Iterator[tuple[str, int, list[str]]]:
+    """Stage, percent done when it begins, and command.
+
+    torch comes first and alone: with the others, pip would take its largest build.
+    """
+    python = str(environment.program("python"))
+    common = ["--only-binary", ":all:", "--constraint", str(CONSTRAINTS)]
+    if uv:
+        install = [uv, "pip", "install", "--python", python, *common]
+    else:
+        quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
+        install = [python, "-I", "-m", "pip", "install", *quiet, *common]
+    yield "torch", 5, [*install, "--no-deps", *request.torch_sources(), "torch"]
+    engine = f"crackgeo[train]=={ENGINE_VERSION}"
+    yield "packages", 45, [*install, *request.sources(), engine]
+
+
+def _run(
+    stage: str, percent: int, command: list[str], request: Request, reporter: Reporter
+) -> None:
+    reporter.on_progress(percent, stage)
+    reporter.on_line(tools.without_password(" ".join(command)))
+    tail: list[str] = []
+
+    def keep(line: str) -> None:
+        tail[:] = [*tail[-11:], line]
+        reporter.on_line(line)
+
+    try:
+        code = tools.run(
+            command, tools.tool_environment(request.proxy), keep, reporter.is_cancelled
+        )
+    except OSError as error:
+        raise EngineError(f"cannot start {command[0]}: {error}", "see the log") from error
+    if code != 0:
+        said = "\n".join(tail) or "it said nothing"
+        raise EngineError(f"{stage}: stopped with exit code {code}\n{said}", _remedy(said, request))
+
+
+def _remedy(said: str, request: Request) -> str:
+    """What to do about a failure, by what the tool said."""
+    lower = said.lower()
+    if "ssl" in lower or "certificate" in lower:
+        return "set PIP_CERT to your organisation's certificate, or use a folder of wheels"
+    if "proxy" in lower:
+        return "check the proxy in Settings > Options > Network, or use a folder of wheels"
+    if "no space" in lower or "errno 28" in lower:
+        return "make room on the disk and set up again: it goes on where it stopped"
+    if "no matching distribution" in lower or "not found in" in lower:
+        if request.wheels and request.offline:
+            return "complete the folder of wheels, or allow the package index too"
+        return "choose the folder that holds crackgeo's wheel, see the tutorial"
+    return "check the network and set up again: it goes on where it stopped"
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    """Hold the lock of `home()`; the system releases it even if the process is killed."""
+    home().mkdir(parents=True, exist_ok=True)
+    with open(home() / "lock", "w", encoding="ascii") as file:
+        try:
+            _lock(file.fileno())
+        except OSError as error:
+            raise EngineError(
+                "another QGIS is setting up the engine", "wait until it is done"
+            ) from error
+        yield
+
+
+def _lock(descriptor: int) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,383 @@
+"""The managed environment, with a stand-in for Python and pip; once with the real ones."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from qgis_plugin.crackgeo import environment, interpreters, tools
+from qgis_plugin.crackgeo.engine import ENGINE_VERSION, EngineError, find_engine
+from qgis_plugin.crackgeo.environment import Reporter, Request
+
+FAKE = Path(__file__).with_name("fake_python.sh")
+
+
+class Settings(dict):
+    """Settings as QGIS keeps them."""
+
+    value = dict.get
+
+
+class Log(list):
+    """Collects what a set-up reports."""
+
+    def reporter(self, is_cancelled=lambda: False):
+        self.stages = []
+        return Reporter(
+            lambda percent, stage: self.stages.append((percent, stage)), self.append, is_cancelled
+        )
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A folder of environments, with the stand-in as the only Python."""
+    folder = tmp_path / "user data" / "engine"
+    python = tmp_path / "python3"
+    shutil.copy(FAKE, python)
+    for name in ("PIP_TARGET", "CRACKGEO_TORCH_INDEX", "CRACKGEO_PYTHON", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CRACKGEO_ENVIRONMENTS", str(folder))
+    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "calls"))
+    monkeypatch.setattr(interpreters, "candidates", lambda: [str(python)])
+    monkeypatch.setattr(environment, "find_uv", lambda: None)
+    monkeypatch.setattr(environment, "NEEDED_GB", 0.0)
+    return folder
+
+
+def calls(home):
+    path = home.parent.parent / "calls"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def forget_calls(home):
+    (home.parent.parent / "calls").unlink()
+
+
+def test_a_set_up_makes_an_engine_that_is_found(home, monkeypatch):
+    monkeypatch.delenv("CRACKGEO_EXECUTABLE", raising=False)
+    assert environment.managed_executable() is None
+    log = Log()
+    path = environment.set_up(Request(), log.reporter())
+    assert path == environment.managed_executable() == str(home / ENGINE_VERSION / "bin/crackgeo")
+    assert [stage for _, stage in log.stages] == [
+        "Python",
+        "torch",
+        "packages",
+        "kernels",
+        "check",
+        "done",
+    ]
+    percents = [percent for percent, _ in log.stages]
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
+    assert find_engine(Settings()).executable == path
+
+
+def test_torch_comes_first_from_its_own_index_and_all_is_pinned(home, monkeypatch):
+    monkeypatch.setattr(environment, "torch_index", lambda graphics_card: "https://torch.test/cpu")
+    environment.set_up(Request(), Log().reporter())
+    torch, rest = [call for call in calls(home) if " install " in call]
+    assert "--no-deps" in torch
+    assert "--index-url https://torch.test/cpu" in torch
+    assert torch.endswith(" torch")
+    assert "--index-url" not in rest
+    assert rest.endswith(f" crackgeo[train]=={ENGINE_VERSION}")
+    for call in (torch, rest):
+        assert f"--constraint {environment.CONSTRAINTS}" in call
+        assert "--only-binary :all:" in call
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "card", "index"),
+    [
+        ("linux", "x86_64", False, environment.TORCH_CPU),
+        ("linux", "x86_64", True, ""),
+        ("linux", "aarch64", False, ""),
+        ("darwin", "arm64", False, ""),
+        ("win32", "AMD64", False, ""),
+        ("win32", "AMD64", True, environment.TORCH_CUDA),
+    ],
+)
+def test_the_index_of_torch_is_that_of_the_machine(monkeypatch, system, machine, card, index):
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(environment.platform, "machine", lambda: machine)
+    assert environment.torch_index(card) == index
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_folder_of_wheels_is_the_only_source_or_the_first(home, tmp_path, offline):
+    environment.set_up(Request(wheels=str(tmp_path), offline=offline), Log().reporter())
+    for call in calls(home):
+        if " install " in call:
+            assert f"--find-links {tmp_path}" in call
+            assert ("--no-index" in call) == offline
+            assert not (offline and "--index-url" in call)
+
+
+def test_a_folder_of_wheels_must_be_there(tmp_path):
+    with pytest.raises(EngineError, match="no such folder"):
+        Request(wheels=str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("stage", ["torch", "packages"])
+def test_a_failed_download_is_resumed(home, monkeypatch, stage):
+    monkeypatch.setenv("FAKE_FAIL", stage)
+    monkeypatch.setenv("FAKE_SAYS", "could not connect")
+    with pytest.raises(EngineError, match=f"{stage}: stopped with exit code 7") as caught:
+        environment.set_up(Request(), Log().reporter())
+    assert "could not connect" in caught.value.message
+    assert "goes on where it stopped" in caught.value.remedy
+    assert environment.managed_executable() is None
+    monkeypatch.delenv("FAKE_FAIL")
+    forget_calls(home)
+    environment.set_up(Request(), Log().reporter())
+    assert not [call for call in calls(home) if "-m venv" in call]
+    assert environment.managed_executable()
+
+
+def test_an_environment_without_pip_is_made_anew(home, monkeypatch):
+    """A venv that was killed half-way has a Python, and no pip."""
+    monkeypatch.setenv("FAKE_FAIL", "torch")
+    with pytest.raises(EngineError):
+        environment.set_up(Request(), Log().reporter())
+    (home / ENGINE_VERSION / "no-pip").touch()
+    monkeypatch.delenv("FAKE_FAIL")
+    environment.set_up(Request(), Log().reporter())
+    assert len([call for call in calls(home) if "-m venv" in call]) == 2
+    assert environment.managed_executable()
+
+
+def test_a_folder_of_unknown_origin_is_replaced(home):
+    litter = home / ENGINE_VERSION / "litter"
+    litter.mkdir(parents=True)
+    (home / ENGINE_VERSION / "state.json").write_text("{half")
+    environment.set_up(Request(), Log().reporter())
+    assert not litter.exists()
+
+
+def test_a_complete_environment_is_tried_not_made_again(home):
+    environment.set_up(Request(), Log().reporter())
+    forget_calls(home)
+    environment.set_up(Request(), Log().reporter())
+    assert not [call for call in calls(home) if " install " in call or "-m venv" in call]
+
+
+def test_one_that_no_longer_works_is_replaced(home, monkeypatch):
+    environment.set_up(Request(), Log().reporter())
+    broken = home / ENGINE_VERSION / "bin/crackgeo"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    log = Log()
+    environment.set_up(Request(), log.reporter())
+    assert "starting again" in "\n".join(log)
+    assert subprocess.run([broken, "--version"], check=False).returncode == 0
+
+
+def test_another_build_of_torch_is_another_environment(home):
+    environment.set_up(Request(), Log().reporter())
+    (home / ENGINE_VERSION / "mark").touch()
+    environment.set_up(Request(graphics_card=True), Log().reporter())
+    assert not (home / ENGINE_VERSION / "mark").exists()
+
+
+def test_an_update_keeps_the_old_engine_until_the_new_one_is_complete(home, monkeypatch):
+    monkeypatch.setattr(environment, "ENGINE_VERSION", "0.0.9")
+    old = environment.set_up(Request(), Log().reporter())
+    monkeypatch.setattr(environment, "ENGINE_VERSION", ENGINE_VERSION)
+    assert environment.managed_executable() == old
+    monkeypatch.setenv("FAKE_FAIL", "check")
+    with pytest.raises(EngineError):
+        environment.set_up(Request(), Log().reporter())
+    assert environment.managed_executable() == old
+    monkeypatch.delenv("FAKE_FAIL")
+    new = environment.set_up(Request(), Log().reporter())
+    assert environment.managed_executable() == new
+    assert not Path(old).exists()
+
+
+def test_a_cancel_ends_the_tool_at_once_and_the_next_set_up_goes_on(home, monkeypatch):
+    monkeypatch.setenv("FAKE_HANG", "packages")
+    log = Log()
+    with pytest.raises(tools.Cancelled):
+        environment.set_up(Request(), log.reporter(lambda: "hanging at packages" in log))
+    assert environment.managed_executable() is None
+    monkeypatch.delenv("FAKE_HANG")
+    forget_calls(home)
+    environment.set_up(Request(), Log().reporter())
+    assert not [call for call in calls(home) if "-m venv" in call]
+
+
+def test_what_was_cancelled_does_not_run_on(tmp_path):
+    mark = tmp_path / "mark"
+    script = f"(sleep 2; touch {mark}) & echo started; wait"
+    seen = []
+    begin = time.monotonic()
+    with pytest.raises(tools.Cancelled):
+        tools.run(["/bin/sh", "-c", script], dict(os.environ), seen.append, lambda: bool(seen))
+    assert time.monotonic() - begin < 1.9
+    time.sleep(2.2)
+    assert not mark.exists()
+
+
+def test_removed_is_removed(home):
+    environment.set_up(Request(), Log().reporter())
+    environment.remove()
+    assert environment.managed_executable() is None
+    assert [path.name for path in home.iterdir()] == ["lock"]
+    environment.remove()  # nothing there: nothing to do
+
+
+def test_only_one_set_up_at_a_time(home):
+    with environment._only_one(), pytest.raises(EngineError, match="another QGIS"):
+        environment.set_up(Request(), Log().reporter())
+
+
+def test_too_little_room_is_said_before_anything_is_fetched(home, monkeypatch):
+    monkeypatch.setattr(environment, "NEEDED_GB", 1e9)
+    with pytest.raises(EngineError, match="GB free") as caught:
+        environment.set_up(Request(), Log().reporter())
+    assert "CRACKGEO_ENVIRONMENTS" in caught.value.remedy
+    assert calls(home) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("[[3, 9], true, true]", "needs 3.11 to 3.14"),
+        ("[[3, 15], true, true]", "needs 3.11 to 3.14"),
+        ("[[3, 12], false, true]", "no venv module"),
+        ("[[3, 12], true, false]", "32 bits"),
+        ("no Python", "no Python at all"),
+    ],
+)
+def test_without_a_python_of_use_it_says_what_was_found(home, monkeypatch, answer, said):
+    monkeypatch.setenv("FAKE_PYTHON", answer)
+    with pytest.raises(EngineError, match=said) as caught:
+        environment.set_up(Request(), Log().reporter())
+    assert "install Python" in caught.value.remedy
+
+
+def test_the_first_python_of_use_is_taken(monkeypatch, tmp_path):
+    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "calls"))
+    old = tmp_path / "python3"
+    old.write_text("#!/bin/sh\necho '[[3, 9], true, true]'\n")
+    old.chmod(0o755)
+    found = interpreters.find_interpreters([str(tmp_path / "none"), str(old), str(FAKE), "never"])
+    assert [(i.path, bool(i.problem)) for i in found] == [(str(old), True), (str(FAKE), False)]
+
+
+def test_candidates_are_programs_that_exist_and_the_users_choice_comes_first(monkeypatch):
+    monkeypatch.setenv("CRACKGEO_PYTHON", sys.executable)
+    found = interpreters.candidates()
+    assert found[0] == sys.executable
+    assert len(found) == len(set(found))
+    assert all(os.path.isfile(path) for path in found)
+
+
+def test_uv_is_used_where_it_is(home, monkeypatch, tmp_path):
+    uv = tmp_path / "uv"
+    uv.write_text(
+        '#!/bin/sh\necho "uv $*" >> "$FAKE_LOG"\n[ "$1" = venv ] && for last; do :; done\n'
+        f'[ "$1" = venv ] && mkdir -p "$last/bin" && cp {FAKE} "$last/bin/python"\n'
+        f'case "$*" in *crackgeo*==*) cp {FAKE} "$(dirname "$4")/crackgeo";; esac\nexit 0\n'
+    )
+    uv.chmod(0o755)
+    monkeypatch.setattr(environment, "find_uv", lambda: str(uv))
+    environment.set_up(Request(), Log().reporter())
+    made = [call for call in calls(home) if call.startswith("uv ")]
+    assert [call.split()[1] for call in made] == ["venv", "pip", "pip"]
+    assert environment.managed_executable()
+
+
+def test_the_tools_send_packages_into_the_environment_only(home, monkeypatch):
+    monkeypatch.setenv("PIP_TARGET", "/elsewhere")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.test/simple")
+    monkeypatch.setenv("PYTHONPATH", "/usr/share/qgis/python")
+    variables = tools.tool_environment("http://proxy.test:8080")
+    assert "PIP_TARGET" not in variables
+    assert "PYTHONPATH" not in variables
+    assert variables["PIP_INDEX_URL"] == "https://mirror.test/simple"
+    assert variables["HTTPS_PROXY"] == variables["https_proxy"] == "http://proxy.test:8080"
+
+
+def test_passwords_reach_neither_log_nor_disk(home, monkeypatch):
+    secret = "http://ann:s3cret@proxy.test:8080"  # pragma: allowlist secret
+    monkeypatch.setenv("FAKE_FAIL", "torch")
+    monkeypatch.setenv("FAKE_SAYS", f"cannot reach {secret}")
+    log = Log()
+    with pytest.raises(EngineError) as caught:
+        environment.set_up(Request(proxy=secret), log.reporter())
+    state = (home / ENGINE_VERSION / "state.json").read_text()
+    for text in (str(caught.value), "\n".join(log), state, repr(Request(proxy=secret))):
+        assert "s3cret" not in text
+    assert "http://ann:***@proxy.test:8080" in "\n".join(log)
+
+
+def test_the_state_says_what_was_asked_for(home):
+    environment.set_up(Request(graphics_card=True), Log().reporter())
+    state = json.loads((home / ENGINE_VERSION / "state.json").read_text())
+    assert state["complete"] is True
+    assert state["graphics_card"] is True
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("SSL: CERTIFICATE_VERIFY_FAILED", "PIP_CERT"),
+        ("Cannot connect to proxy", "proxy in Settings"),
+        ("OSError: [Errno 28] No space left on device", "make room"),
+        ("ERROR: No matching distribution found for crackgeo", "crackgeo's wheel"),
+    ],
+)
+def test_a_remedy_for_what_pip_says(home, monkeypatch, said, remedy):
+    monkeypatch.setenv("FAKE_FAIL", "packages")
+    monkeypatch.setenv("FAKE_SAYS", said)
+    with pytest.raises(EngineError) as caught:
+        environment.set_up(Request(), Log().reporter())
+    assert remedy in caught.value.remedy
+
+
+def wheel(folder, name, version, files=(), entry="", extra=""):
+    """A wheel made by hand, as pip reads it."""
+    info = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{extra}"
+    tags = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    contents = {**dict(files), f"{info}/METADATA": metadata, f"{info}/WHEEL": tags}
+    if entry:
+        contents[f"{info}/entry_points.txt"] = f"[console_scripts]\n{entry}\n"
+    record = "".join(f"{path},,\n" for path in [*contents, f"{info}/RECORD"])
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        for path, text in {**contents, f"{info}/RECORD": record}.items():
+            archive.writestr(path, text)
+
+
+def test_the_real_venv_and_pip_install_from_a_folder_without_an_index(tmp_path, monkeypatch):
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    wheel(wheels, "torch", "2.13.0+cpu")
+    wheel(
+        wheels,
+        "crackgeo",
+        ENGINE_VERSION,
+        {
+            "crackgeo/__init__.py": f"def main():\n    print('version {ENGINE_VERSION}')\n",
+            "crackgeo/vectorize.py": "def warm_up():\n    pass\n",
+        },
+        entry="crackgeo = crackgeo:main",
+        extra="Provides-Extra: train\nRequires-Dist: torch>=2.10\n",
+    )
+    monkeypatch.setenv("CRACKGEO_ENVIRONMENTS", str(tmp_path / "a folder with ü"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setattr(interpreters, "candidates", lambda: [sys.executable])
+    monkeypatch.setattr(environment, "find_uv", lambda: None)
+    monkeypatch.setattr(environment, "NEEDED_GB", 0.0)
+    log = Log()
+    path = environment.set_up(Request(wheels=str(wheels)), log.reporter())
+    assert tools.ask([path, "--version"], 60) == f"version {ENGINE_VERSION}"
+    assert environment.managed_executable() == path
