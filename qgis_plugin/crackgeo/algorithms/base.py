@@ -169,7 +169,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         try:
             result = self.run_command(feedback)
         except EngineCancelled:
-            feedback.pushInfo(tr("Cancelled; nothing was written."))
+            feedback.pushInfo(tr("Cancelled: the output was not written."))
             return {}
         except EngineError as error:
             raise QgsProcessingException(self.explain(error)) from error
