@@ -16,7 +16,7 @@ readers; width doubles what colour says.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -85,7 +85,7 @@ def style_qml(layer: str) -> str | None:
         return None
     schema = next(s for s in LAYERS if s.name == layer)
     return Template(source.read_text(encoding="utf-8")).substitute(
-        aliases=_aliases(schema.fields), ranges=_ranges(), symbols=_symbols()
+        aliases=_aliases(schema.fields), ranges=_ranges(), lines=_lines(), markers=_markers()
     )
 
 
@@ -102,29 +102,59 @@ def _ranges() -> str:
     )
 
 
-def _symbols() -> str:
+def _lines() -> str:
     """Each class as a coloured line over a dark casing, legible on asphalt and on concrete."""
+    return _symbols(
+        "line", lambda c: _line((20, 20, 20), c.line_mm + 0.3, 150) + _line(c.colour, c.line_mm)
+    )
+
+
+def _markers() -> str:
+    """Each class as a coloured dot with a dark rim, larger with the class."""
+    return _symbols("marker", _marker)
+
+
+def _symbols(kind: str, drawn: Callable[[WidthClass], str]) -> str:
     return "\n      ".join(
-        f'<symbol name="{i}" type="line" alpha="1" clip_to_extent="1" force_rhr="0">'
-        f"{_line((20, 20, 20), c.line_mm + 0.3, 150)}{_line(c.colour, c.line_mm)}</symbol>"
+        f'<symbol name="{i}" type="{kind}" alpha="1" clip_to_extent="1" force_rhr="0">'
+        f"{drawn(c)}</symbol>"
         for i, c in enumerate(WIDTH_CLASSES)
     )
 
 
 def _line(colour: tuple[int, int, int], width_mm: float, opacity: int = 255) -> str:
-    red, green, blue = colour
     values = {
-        "line_color": f"{red},{green},{blue},{opacity}",
+        "line_color": _colour(colour, opacity),
         "line_width": f"{width_mm:.2f}",
         "line_width_unit": "MM",
         "line_style": "solid",
         "capstyle": "round",
         "joinstyle": "round",
     }
+    return _layer("SimpleLine", values)
+
+
+def _marker(width: WidthClass) -> str:
+    values = {
+        "name": "circle",
+        "size": f"{1 + width.line_mm:.2f}",
+        "size_unit": "MM",
+        "color": _colour(width.colour),
+        "outline_color": _colour((20, 20, 20)),
+        "outline_width": "0.20",
+    }
+    return _layer("SimpleMarker", values)
+
+
+def _colour(colour: tuple[int, int, int], opacity: int = 255) -> str:
+    return ",".join(map(str, (*colour, opacity)))
+
+
+def _layer(kind: str, values: dict[str, str]) -> str:
     options = "".join(
         f'<Option name="{key}" value="{value}" type="QString"/>' for key, value in values.items()
     )
     return (
-        '<layer class="SimpleLine" enabled="1" locked="0" pass="0">'
+        f'<layer class="{kind}" enabled="1" locked="0" pass="0">'
         f'<Option type="Map">{options}</Option></layer>'
     )

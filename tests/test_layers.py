@@ -172,13 +172,16 @@ def test_styles_are_found_by_qgis(tmp_path: Path) -> None:
     assert listed == [("attributes",)]
 
 
-def test_ranges_of_the_style_meet_and_are_the_classes() -> None:
-    root = ElementTree.fromstring(style_qml("cracks") or "")
+@pytest.mark.parametrize(
+    ("layer", "colour", "each"), [("cracks", "line_color", 2), ("width_stations", "color", 1)]
+)
+def test_ranges_of_the_style_meet_and_are_the_classes(layer: str, colour: str, each: int) -> None:
+    root = ElementTree.fromstring(style_qml(layer) or "")
     ranges = [(float(r.get("lower")), float(r.get("upper"))) for r in root.iter("range")]
     assert [low for low, _ in ranges[1:]] == [high for _, high in ranges[:-1]]
     assert [low for low, _ in ranges] == [c.lower_mm for c in WIDTH_CLASSES]
-    colours = [o.get("value") for o in root.iter("Option") if o.get("name") == "line_color"]
-    assert colours[1::2] == ["{},{},{},255".format(*c.colour) for c in WIDTH_CLASSES]
+    colours = [o.get("value") for o in root.iter("Option") if o.get("name") == colour]
+    assert colours[each - 1 :: each] == ["{},{},{},255".format(*c.colour) for c in WIDTH_CLASSES]
 
 
 @given(st.floats(0, 1e4))
@@ -342,7 +345,7 @@ def test_qgis_opens_every_layer_in_its_style(tmp_path: Path) -> None:
         "cracks": "graduatedSymbol",
         "crack_polygons": "singleSymbol",
         "crack_nodes": "categorizedSymbol",
-        "width_stations": "singleSymbol",
+        "width_stations": "graduatedSymbol",
         "coverage": "categorizedSymbol",
     }
     bounds = [[c.lower_mm, min(c.upper_mm, 1e6)] for c in WIDTH_CLASSES]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import CRS
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from crackgeo import jit
 from crackgeo.errors import Cancelled, UsageError
@@ -65,6 +66,25 @@ def test_block_size_and_workers_change_nothing(seed):
     assert whole.crack_polygons.columns["too_wide"].any()
     for block_px in (16, 37, 64, 150):
         same(run(codes, block_px=block_px, **rules), whole)
+
+
+def alligator(height, width, cell_px, rng):
+    """Cracks 4 px wide around the cells of random places."""
+    places = rng.uniform(0, [width, height], (height * width // cell_px**2, 2))
+    rows, cols = np.indices((height, width)) + 0.5
+    near, next_near = cKDTree(places).query(np.stack([cols, rows], axis=-1), k=2)[0].T
+    return synth.codes(np.clip(2.5 - (next_near - near).T / 2, 0, 1))
+
+
+def test_seams_of_an_alligator_network_with_the_default_thinning():
+    """One network over dozens of blocks, with a region that even 64 iterations leave solid."""
+    codes = alligator(560, 600, 30, np.random.default_rng(7))
+    codes[200:380, 300:600] = 254  # 180 px wide, out over the raster's border
+    whole = run(codes, block_px=1000, workers=1)
+    assert np.bincount(whole.cracks.columns["network_id"]).max() > 200
+    assert whole.crack_polygons.columns["too_wide"].any()
+    for block_px in (64, 150):
+        same(run(codes, block_px=block_px), whole)
 
 
 @given(st.integers(0, 2**31), st.integers(16, 90))

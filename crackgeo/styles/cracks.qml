@@ -5,7 +5,7 @@
       $ranges
     </ranges>
     <symbols>
-      $symbols
+      $lines
     </symbols>
   </renderer-v2>
   <blendMode>0</blendMode>
