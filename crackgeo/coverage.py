@@ -141,11 +141,13 @@ def _cell_sums(
     """Valid pixels and all pixels of each cell of a band, int64 `[rows, cols]`."""
     row_starts = np.arange(0, valid.shape[0], size_px)
     col_starts = np.arange(0, valid.shape[1], size_px)
-    by_row = np.add.reduceat(valid, row_starts, axis=0, dtype=np.int64)
-    counts = np.add.reduceat(by_row, col_starts, axis=1)
     heights = np.diff(row_starts, append=valid.shape[0])
     widths = np.diff(col_starts, append=valid.shape[1])
-    return counts, np.multiply.outer(heights, widths)
+    totals = np.multiply.outer(heights, widths)
+    if not valid.any():  # most bands of a raster that follows a road
+        return np.zeros_like(totals), totals
+    by_row = np.add.reduceat(valid, row_starts, axis=0, dtype=np.int64)
+    return np.add.reduceat(by_row, col_starts, axis=1), totals
 
 
 def _pixel_area_by_cell(grid: Grid, window: Window, size_px: int) -> Floats:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import Interleaving
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window as RasterioWindow
@@ -25,6 +27,7 @@ from .resample import MAX_SIDE_PX
 
 CACHE_MB = 128  # GDAL's block cache; its default is 5 % of the machine's memory
 MAX_PIXELS = 10**12  # 3 TB of RGB; more is a broken header, not a survey
+MAX_BLOCK_BYTES = 2**29  # a block is decoded whole, again for each window that touches it
 
 _filters = threading.Lock()  # warnings.catch_warnings changes state of the whole process
 
@@ -57,20 +60,28 @@ def open_dataset(path: str | Path) -> DatasetReader:
         Missing, empty, a folder, no raster, no bands, no pixels, or absurdly large.
     """
     _check_file(path)
+    with header_errors(path), gdal_environment(), accept_no_georeference():
+        dataset = rasterio.open(path, sharing=False)
     try:
-        with gdal_environment(), accept_no_georeference():
-            dataset = rasterio.open(path, sharing=False)
-    except (RasterioError, ValueError, OSError) as error:
+        with header_errors(path):
+            _check_contents(dataset, path)
+    except BaseException:
+        dataset.close()
+        raise
+    return dataset
+
+
+@contextmanager
+def header_errors(path: str | Path) -> Iterator[None]:
+    """Turn what is wrong with a raster before its pixels are read into an `InputError`."""
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError, ValueError, OSError) as error:
+        # CPLE_BaseError: GDAL opens some damaged files and complains at the next question only
         raise InputError(
             f"{path}: not a raster that can be read ({error})",
             "check that the file is complete and opens in a GIS, e.g. with gdalinfo",
         ) from error
-    try:
-        _check_contents(dataset, path)
-    except InputError:
-        dataset.close()
-        raise
-    return dataset
 
 
 def is_local(path: str | Path) -> bool:
@@ -106,12 +117,25 @@ def _check_contents(dataset: DatasetReader, path: str | Path) -> None:
             f"{path}: says it has {width} x {height} pixels, beyond {MAX_SIDE_PX} a side",
             "the header is damaged, or split the raster into parts",
         )
+    block_bytes = _largest_block_bytes(dataset)
+    if block_bytes > MAX_BLOCK_BYTES:
+        raise InputError(
+            f"{path}: is stored in blocks of {block_bytes / 1e6:.0f} MB, too large for parts",
+            "store it in tiles first: gdal_translate -co TILED=YES -co COMPRESS=DEFLATE",
+        )
     complex_bands = [d for d in dataset.dtypes if np.dtype(_plain(d)).kind == "c"]
     if complex_bands:
         raise InputError(
             f"{path}: holds complex numbers ({complex_bands[0]}), not an image",
             "convert it to magnitudes first",
         )
+
+
+def _largest_block_bytes(dataset: DatasetReader) -> int:
+    """Memory that the largest block of any band takes, all bands where they are stored together."""
+    together = dataset.count if dataset.interleaving == Interleaving.pixel else 1
+    sizes = zip(dataset.block_shapes, dataset.dtypes, strict=True)
+    return together * max(h * w * np.dtype(_plain(dtype)).itemsize for (h, w), dtype in sizes)
 
 
 def _plain(dtype: str) -> str:

@@ -135,6 +135,9 @@ def _read_rows(image: ImageSource, area: AreaMask, plan: TilePlan) -> Iterator[_
     for i in plan.rows:
         strip = plan.strip(i)
         pixels, valid = image.read(strip)
+        if not valid.any():
+            yield _Row(i, [], valid)
+            continue
         wanted = valid & _mask_inside(area, strip)
         tiles = []
         for tile in plan.row_tiles(i):

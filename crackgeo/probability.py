@@ -158,6 +158,8 @@ class ProbabilityRaster:
         inside = window.intersect(self.grid.window)
         source = self._source()
         for part in source.parts(inside, _PART_PX) if inside is not None else ():
+            if source.is_empty(part):
+                continue
             row, col = part.row - window.row, part.col - window.col
             values, valid = source.read(part)
             codes[row : row + part.height, col : col + part.width] = self.scaling.codes(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from .dataset import gdal_environment, is_local, open_dataset
+from .dataset import gdal_environment, header_errors, is_local, open_dataset
 from .errors import InputError, UsageError
 from .georeference import Georeference, grid_of
 from .grid import Grid, Window
@@ -153,6 +153,8 @@ class ImageRaster:
         valid = np.zeros((window.height, window.width), np.bool_)
         inside = window.intersect(self.grid.window)
         for part in self._parts(inside) if inside is not None else ():
+            if self.scale.is_native and self._source.is_empty(part):
+                continue  # memory that nothing was written to costs nothing, too
             row, col = part.row - window.row, part.col - window.col
             here = np.s_[row : row + part.height, col : col + part.width]
             read = self._read_native if self.scale.is_native else self._read_resampled
@@ -192,9 +194,11 @@ class ImageRaster:
         rows = taps(window.row, window.height, self.scale.row, whole.height)
         cols = taps(window.col, window.width, self.scale.col, whole.width)
         needed = Window(rows.first, cols.first, rows.end - rows.first, cols.end - cols.first)
-        pixels = np.empty((needed.height, needed.width, 3), np.uint8)
-        valid = np.empty((needed.height, needed.width), np.bool_)
+        pixels = np.zeros((needed.height, needed.width, 3), np.uint8)
+        valid = np.zeros((needed.height, needed.width), np.bool_)
         for part in self._source.parts(needed, _PART_PX):
+            if self._source.is_empty(part):
+                continue
             row, col = part.row - needed.row, part.col - needed.col
             here = np.s_[row : row + part.height, col : col + part.width]
             pixels[here], valid[here] = self._read_native(part)
@@ -228,7 +232,7 @@ def open_image(
     spec = bands if bands is not None else BandSpec()
     dataset = open_dataset(path)
     try:
-        with gdal_environment():
+        with gdal_environment(), header_errors(path):
             source = Source(dataset, plan_bands(dataset, spec))
             native, georeference = grid_of(dataset, monitor)
         grid, scale = native, Scale()
@@ -303,7 +307,7 @@ def header_checksum(path: str | Path) -> str:
     str
         64 hexadecimal digits.
     """
-    with gdal_environment(), open_dataset(path) as dataset:
+    with gdal_environment(), header_errors(path), open_dataset(path) as dataset:
         crs = dataset.crs.to_wkt() if dataset.crs else ""
         header = (
             f"{dataset.driver}|{dataset.width}|{dataset.height}|{dataset.dtypes}|"

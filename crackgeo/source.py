@@ -19,6 +19,7 @@ from rasterio.io import DatasetReader
 
 from .dataset import gdal_environment, gdal_window, read_error
 from .errors import InputError, UsageError
+from .gaps import stored_blocks
 from .grid import Window
 from .specs import BandSpec
 
@@ -145,6 +146,8 @@ class Source:
         self.dataset = dataset
         self.plan = plan
         self._lock = threading.Lock()  # a GDAL handle serves one thread at a time
+        self._stored = stored_blocks(dataset, plan.alpha or plan.bands)
+        self._gaps_are_empty: bool | None = None  # not known yet
 
     @property
     def window(self) -> Window:
@@ -199,6 +202,22 @@ class Source:
             return np.moveaxis(stored, 0, -1), valid
         colours = plan.palette[stored[0]]
         return colours[..., :3], valid & (colours[..., 3] > 0)
+
+    def is_empty(self, window: Window) -> bool:
+        """Whether a window inside the raster is known to hold no data, without reading it.
+
+        Known are gaps in the storage of sparse GeoTIFFs and virtual rasters. What GDAL puts there
+        is the same everywhere, so a look at the first gap tells whether it counts as data.
+        """
+        if self._stored is None or self.plan.masks or self._gaps_are_empty is False:
+            return False
+        with self._lock, gdal_environment():
+            if self._stored.touches(window):
+                return False
+            if self._gaps_are_empty is None:
+                first = Window(window.row, window.col, 1, 1)
+                self._gaps_are_empty = not self._read(first)[1].any()
+            return self._gaps_are_empty
 
     def parts(self, window: Window, max_pixels: int) -> list[Window]:
         """Cut a window into parts of bounded size along the file's blocks.

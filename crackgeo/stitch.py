@@ -15,6 +15,8 @@ from .grid import Window
 from .specs import PROB_NODATA, PROB_SCALE
 from .tiling import TilePlan
 
+_PART_PX = 4096
+
 Prediction = tuple[Window, NDArray[np.float32]]
 Block = tuple[int, NDArray[np.uint8]]
 
@@ -56,9 +58,11 @@ class Stitcher:
         self._sum = np.zeros(shape, np.float32)
         self._total = np.zeros(shape, np.float32)
         self._row = plan.rows[0]  # lattice row that the strip lies on
+        self._last_row = self._row - 2  # lattice row of the last tile: none yet
 
     def add(self, tile: Window, probability: NDArray[np.float32]) -> None:
         """Add a tile of the current lattice row, float32 `[size, size]` in [0, 1]."""
+        self._last_row = self._row
         left = tile.col - self._strip.col
         cols = slice(left, left + tile.width)
         self._sum[:, cols] += self._weight * probability
@@ -82,15 +86,28 @@ class Stitcher:
             self._row += 1
             self._strip = self.plan.strip(self._row)
 
+    @property
+    def _is_clear(self) -> bool:
+        """Whether the strip holds nothing: a tile reaches into its own and the next row only."""
+        return self._last_row < self._row - 1
+
     def _codes(self, ready: Window) -> NDArray[np.uint8]:
+        codes = np.full((ready.height, ready.width), PROB_NODATA, np.uint8)
+        if self._is_clear:
+            return codes
         row, col = ready.row - self._strip.row, ready.col - self._strip.col
-        cut = np.s_[row : row + ready.height, col : col + ready.width]
-        total = self._total[cut]
-        covered = total > 0
-        mean = np.divide(self._sum[cut], total, out=np.zeros_like(total), where=covered)
-        return np.where(covered, encode_probability(mean), np.uint8(PROB_NODATA))
+        for first in range(0, ready.width, _PART_PX):  # so that no copy has the strip's width
+            end = min(first + _PART_PX, ready.width)
+            cut = np.s_[row : row + ready.height, col + first : col + end]
+            total = self._total[cut]
+            covered = total > 0
+            mean = np.divide(self._sum[cut], total, out=np.zeros_like(total), where=covered)
+            np.copyto(codes[:, first:end], encode_probability(mean), where=covered)
+        return codes
 
     def _shift(self, rows: int) -> None:
+        if self._is_clear:
+            return
         for buffer in (self._sum, self._total):
             keep = buffer.shape[0] - rows
             buffer[:keep] = buffer[rows:]

@@ -72,6 +72,8 @@ def sample_values(source: Source) -> Pixels:
 
 
 def _values(source: Source, window: Window) -> Pixels:
+    if source.is_empty(window):
+        return np.empty(0, source.dtype)
     pixels, valid = source.read(window)
     return np.asarray(pixels[valid].ravel())
 

@@ -14,7 +14,7 @@ LAYERS = [
     {"version", "errors"},
     {"monitor", "specs", "grid", "results"},
     {"ground", "tiling", "fill", "vectors", "schema", "files"},
-    {"dataset", "georeference", "resample", "source", "stretch", "scaling"},
+    {"dataset", "gaps", "georeference", "resample", "source", "stretch", "scaling"},
     {"raster", "probability", "aoi", "bands"},
     {"models"},
     {"stitch", "predict", "provenance"},
