@@ -10,12 +10,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 TORCH_FROM := $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),)
 
-.PHONY: demo test lint types check setup setup-dev sample clean help
+.PHONY: demo test lint types check setup setup-dev sample plugin wheels clean help
 
 help:
 	@echo "make demo    set up, map the sample survey -> demo/cracks.gpkg and demo/quicklook.png"
 	@echo "make test    set up, run the tests"
 	@echo "make check   tests, lint and types, as CI runs them"
+	@echo "make plugin  the QGIS plugin's zip -> dist/"
+	@echo "make wheels  a folder to set the engine up from without internet -> dist/wheels/"
 	@echo "make clean   remove what the targets made, also the environment"
 
 demo: setup sample
@@ -42,6 +44,17 @@ SAMPLE_CODE := sample_data/make_sample.py $(addprefix training/,pavement.py text
 
 sample_data/survey.tif: $(SAMPLE_CODE) $(VENV)/.setup
 	$(BIN)/python sample_data/make_sample.py --out sample_data
+
+# Needs Qt's lrelease, and no packages.
+plugin:
+	$(PYTHON) qgis_plugin/package.py --out dist
+
+# For a machine of the same system and Python as this one; torch as TORCH_INDEX says.
+wheels:
+	@mkdir -p dist/wheels
+	$(PYTHON) -m pip wheel -q --no-deps -w dist/wheels .
+	$(PYTHON) -m pip download -q -d dist/wheels --no-deps --only-binary :all: -c constraints.txt $(TORCH_FROM) torch
+	$(PYTHON) -m pip download -q -d dist/wheels --only-binary :all: --find-links dist/wheels -c constraints.txt 'crackgeo[train]'
 
 setup: $(VENV)/.setup
 
