@@ -7,11 +7,13 @@ Everything of crackgeo that touches GDAL's raster side goes through `gdal_enviro
 from __future__ import annotations
 
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -29,13 +31,28 @@ CACHE_MB = 128  # GDAL's block cache; its default is 5 % of the machine's memory
 MAX_PIXELS = 10**12  # 3 TB of RGB; more is a broken header, not a survey
 MAX_BLOCK_BYTES = 2**29  # a block is decoded whole, again for each window that touches it
 
+# For servers that are slow, drop connections or answer with errors: GDAL asks again, with longer
+# and longer pauses; a transfer below LIMIT bytes a second for TIME seconds has stalled.
+HTTP_OPTIONS: dict[str, Any] = {
+    "GDAL_HTTP_MAX_RETRY": 5,
+    "GDAL_HTTP_RETRY_DELAY": 1,
+    "GDAL_HTTP_CONNECTTIMEOUT": 20,
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
+    "GDAL_HTTP_LOW_SPEED_TIME": 30,
+}
+# What GDAL does not retry itself, a transfer that breaks off or stalls: the file is opened anew.
+REREAD_PAUSES_S = (1.0, 5.0, 20.0)
+# pathlib makes one slash of the two in an address
+_ADDRESS = re.compile(r"(https?|ftp|s3|gs|az|oss):/+(?=[^/])")
+_FILE_SYSTEMS = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/", "oss": "/vsioss/"}
+
 _filters = threading.Lock()  # warnings.catch_warnings changes state of the whole process
 
 
 @contextmanager
 def gdal_environment() -> Iterator[None]:
     """GDAL's settings for all of crackgeo; cheap (0.2 ms), needed in each thread."""
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_MB, **HTTP_OPTIONS):
         yield
 
 
@@ -52,7 +69,8 @@ def open_dataset(path: str | Path) -> DatasetReader:
 
     Parameters
     ----------
-    path : a file, or a name that GDAL knows (`/vsicurl/...`, `s3://...`)
+    path : a file, an address (`https://`, `s3://`, `gs://`, `az://`), or another name that GDAL
+        knows (`/vsicurl/...`, `/vsizip/...`)
 
     Raises
     ------
@@ -60,8 +78,15 @@ def open_dataset(path: str | Path) -> DatasetReader:
         Missing, empty, a folder, no raster, no bands, no pixels, or absurdly large.
     """
     _check_file(path)
-    with header_errors(path), gdal_environment(), accept_no_georeference():
-        dataset = rasterio.open(path, sharing=False)
+    # asking a server for a list of its files is slow and gives nothing where sidecars are unusual
+    remote = {} if is_local(path) else {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+    with (
+        header_errors(path),
+        gdal_environment(),
+        rasterio.Env(**remote),
+        accept_no_georeference(),
+    ):
+        dataset = rasterio.open(gdal_name(path), sharing=False)
     try:
         with header_errors(path):
             _check_contents(dataset, path)
@@ -84,10 +109,33 @@ def header_errors(path: str | Path) -> Iterator[None]:
         ) from error
 
 
+def reopen_remote(name: str) -> DatasetReader:
+    """Open a raster on a server anew and forget what came of it before a connection broke.
+
+    GDAL keeps the beginning of a block whose rest did not come. Files opened as not to be cached
+    take it away when they close, so one is opened for that alone: closing such a file makes others
+    of the same address, open meanwhile, read zeros where they should say that they cannot.
+    """
+    everywhere = ":".join(["/vsicurl/", *_FILE_SYSTEMS.values()])
+    with rasterio.Env(CPL_VSIL_CURL_NON_CACHED=everywhere):
+        open_dataset(name).close()
+    return open_dataset(name)
+
+
+def gdal_name(path: str | Path) -> str:
+    """What GDAL calls a file: addresses become its virtual file systems, e.g. /vsicurl/https://."""
+    text = str(path)
+    address = _ADDRESS.match(text)
+    if address is None:
+        return text
+    scheme, rest = address[1], text[address.end() :]
+    return _FILE_SYSTEMS.get(scheme, f"/vsicurl/{scheme}://") + rest
+
+
 def is_local(path: str | Path) -> bool:
     """Whether a path names a file of this machine rather than something behind GDAL."""
-    text = str(path)
-    return not text.startswith("/vsi") and "://" not in text
+    name = gdal_name(path)
+    return not name.startswith("/vsi") and "://" not in name
 
 
 def _check_file(path: str | Path) -> None:
@@ -135,7 +183,7 @@ def _largest_block_bytes(dataset: DatasetReader) -> int:
     """Memory that the largest block of any band takes, all bands where they are stored together."""
     together = dataset.count if dataset.interleaving == Interleaving.pixel else 1
     sizes = zip(dataset.block_shapes, dataset.dtypes, strict=True)
-    return together * max(h * w * np.dtype(_plain(dtype)).itemsize for (h, w), dtype in sizes)
+    return int(together * max(h * w * np.dtype(_plain(dtype)).itemsize for (h, w), dtype in sizes))
 
 
 def _plain(dtype: str) -> str:
@@ -149,7 +197,16 @@ def gdal_window(window: Window) -> RasterioWindow:
 
 
 def read_error(dataset: DatasetReader, band: int, window: Window, cause: Exception) -> InputError:
-    """An error that names the file and the first block that cannot be read in a window."""
+    """An error that names the file and the first block that cannot be read in a window.
+
+    Of a raster on a server no block is looked for: each would wait for the server once more.
+    """
+    if not is_local(dataset.name):
+        return InputError(
+            f"{dataset.name}: rows {window.row} to {window.row_end - 1} could not be read after "
+            f"{len(REREAD_PAUSES_S) + 1} attempts ({cause})",
+            "check network and address, then go on with --resume; or copy the raster here first",
+        )
     where = f"rows {window.row} to {window.row_end - 1}"
     bad = _first_bad_block(dataset, band, window)
     if bad is not None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,14 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
-from .dataset import gdal_environment, gdal_window, read_error
+from .dataset import (
+    REREAD_PAUSES_S,
+    gdal_environment,
+    gdal_window,
+    is_local,
+    read_error,
+    reopen_remote,
+)
 from .errors import InputError, UsageError
 from .gaps import stored_blocks
 from .grid import Window
@@ -147,6 +156,7 @@ class Source:
         self.plan = plan
         self._lock = threading.Lock()  # a GDAL handle serves one thread at a time
         self._stored = stored_blocks(dataset, plan.alpha or plan.bands)
+        self._is_remote = not is_local(dataset.name)
         self._gaps_are_empty: bool | None = None  # not known yet
 
     @property
@@ -184,9 +194,25 @@ class Source:
         with self._lock, gdal_environment():
             band = self.plan.bands[0]
             try:
-                return self._read(window)
+                return self._read_patiently(window)
             except RasterioError as error:
                 raise read_error(self.dataset, band, window, error) from error
+
+    def _read_patiently(self, window: Window) -> tuple[Pixels, NDArray[np.bool_]]:
+        """Read, and read again after a while what a server did not give."""
+        for pause_s in REREAD_PAUSES_S if self._is_remote else ():
+            try:
+                return self._read(window)
+            except RasterioError:
+                time.sleep(pause_s)
+                self._reopen()
+        return self._read(window)
+
+    def _reopen(self) -> None:
+        with suppress(InputError):  # the old one, closed, will say that it cannot be read
+            self.dataset.close()
+            self.dataset = reopen_remote(self.dataset.name)
+            self._stored = stored_blocks(self.dataset, self.plan.alpha or self.plan.bands)
 
     def _read(self, window: Window) -> tuple[Pixels, NDArray[np.bool_]]:
         plan, where = self.plan, gdal_window(window)
@@ -216,7 +242,10 @@ class Source:
                 return False
             if self._gaps_are_empty is None:
                 first = Window(window.row, window.col, 1, 1)
-                self._gaps_are_empty = not self._read(first)[1].any()
+                try:
+                    self._gaps_are_empty = not self._read(first)[1].any()
+                except RasterioError:  # reading tells better what is wrong
+                    self._gaps_are_empty = False
             return self._gaps_are_empty
 
     def parts(self, window: Window, max_pixels: int) -> list[Window]:
