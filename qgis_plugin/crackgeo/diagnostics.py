@@ -75,7 +75,7 @@ def diagnose(
     tools.Cancelled : the user cancelled
     """
     findings = [Finding(name, True, found) for name, found in host.items()]
-    findings += [Finding("system", True, platform.platform()), _proxy(settings), _managed()]
+    findings += [Finding("computer", True, platform.platform()), _proxy(settings), _managed()]
     try:
         engine = find_engine(settings)
         version = engine.check_version()

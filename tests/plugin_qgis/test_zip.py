@@ -1,0 +1,69 @@
+"""The zip, installed as a user does into a fresh profile, in English and German."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from qgis.core import QgsVectorLayer
+
+pytestmark = pytest.mark.qgis
+PACKAGE = Path(__file__).parents[2] / "qgis_plugin" / "package.py"
+PROGRAM = shutil.which("qgis_process.bin") or shutil.which("qgis_process")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory, real_engine):
+    """A function that runs qgis_process in a profile that has the plugin from its zip only."""
+    folder = tmp_path_factory.mktemp("zip")
+    subprocess.run([sys.executable, PACKAGE, "--out", folder], check=True, capture_output=True)
+    profile = folder / "a profile"
+    plugins = profile / "profiles" / "default" / "python" / "plugins"
+    plugins.mkdir(parents=True)
+    with zipfile.ZipFile(next(folder.glob("crackgeo-*.zip"))) as archive:
+        archive.extractall(plugins)
+    environ = {
+        **{k: v for k, v in os.environ.items() if k != "QGIS_PLUGINPATH"},
+        "QT_QPA_PLATFORM": "offscreen",
+        "QGIS_CUSTOM_CONFIG_PATH": str(profile),
+        "CRACKGEO_EXECUTABLE": real_engine,
+    }
+
+    def run(*arguments, **variables):
+        command = [PROGRAM, *map(str, arguments)]
+        done = subprocess.run(
+            command, env={**environ, **variables}, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run("plugins", "enable", "crackgeo")
+    run.profile = profile / "profiles" / "default"
+    return run
+
+
+def test_it_maps_cracks(installed, survey, tmp_path):
+    out = tmp_path / "cracks.gpkg"
+    answer = installed(
+        "--json", "run", "crackgeo:mapcracks", "--",
+        f"INPUT={survey}", "MIN_LENGTH=0", f"OUTPUT={out}",
+    )  # fmt: skip
+    assert json.loads(answer[answer.find("{") :])["results"]["COUNT"] >= 1
+    assert QgsVectorLayer(f"{out}|layername=cracks", "cracks", "ogr").isValid()
+
+
+def test_it_speaks_german(installed):
+    settings = installed.profile / "QGIS" / "QGIS3.ini"
+    before = settings.read_text(encoding="utf-8")
+    settings.write_text(f"{before}\n[locale]\nuserLocale=de\n", encoding="utf-8")
+    try:
+        said = installed("help", "crackgeo:mapcracks")
+    finally:
+        settings.write_text(before, encoding="utf-8")
+    assert "Risse kartieren" in said
+    assert "Mindestlänge in Metern" in said
+    assert "Map cracks" not in said
