@@ -13,9 +13,18 @@ from crackgeo.errors import InputError
 from crackgeo.models.protocol import ModelInfo, Segmenter
 from crackgeo.monitor import SILENT, Monitor
 
-from .data import Record, read_manifest, read_pair
-from .metrics import Estimate, ObjectRule, Scored, score, summarise
+from .data import IGNORE, Record, read_manifest
+from .metrics import (
+    Estimate,
+    ObjectRule,
+    Scored,
+    Sweep,
+    score,
+    summarise,
+    sweep_thresholds,
+)
 from .noise import disturb
+from .pairs import read_label
 from .predict_images import predict_images
 
 POOLED = "all"
@@ -30,15 +39,17 @@ class SetScore:
     Parameters
     ----------
     set : name of the set, or `all` for all pictures together
-    variant : clean, noise1 or noise2
+    variant : clean, or a disturbance, see `noise.disturb`
     images : how many pictures
     metrics : by name, see docs/evaluation.md
+    sweep : over thresholds
     """
 
     set: str
     variant: str
     images: int
     metrics: dict[str, Estimate]
+    sweep: Sweep
 
 
 @dataclass(frozen=True)
@@ -147,17 +158,22 @@ def evaluate(
 def predicted(
     segmenter: Segmenter, records: Sequence[Record], variant: str = "clean"
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    """Probabilities and truths of pictures in their order, reading no more than needed."""
-    truths: list[NDArray[np.bool_]] = []
+    """Probabilities and truths of pictures in their order, reading no more than needed.
+
+    Ground that nobody labelled is given back as background that was found to be background.
+    """
+    labels: list[NDArray[np.uint8]] = []
 
     def images() -> Iterator[NDArray[np.uint8]]:
         for record in records:
-            image, mask = read_pair(record)
-            truths.append(mask > 0)
+            image, label = read_label(record)
+            labels.append(label)
             yield disturb(image, variant)
 
     for probability in predict_images(segmenter, images()):
-        yield probability, truths.pop(0)
+        label = labels.pop(0)
+        probability[label == IGNORE] = 0
+        yield probability, label == 1
 
 
 def _summaries(
@@ -166,6 +182,6 @@ def _summaries(
     names = sorted({record.set for record in records})
     for name in names:
         own = [s for r, s in zip(records, scored, strict=True) if r.set == name]
-        yield SetScore(name, variant, len(own), summarise(own))
+        yield SetScore(name, variant, len(own), summarise(own), sweep_thresholds(own))
     if len(names) > 1:
-        yield SetScore(POOLED, variant, len(scored), summarise(scored))
+        yield SetScore(POOLED, variant, len(scored), summarise(scored), sweep_thresholds(scored))

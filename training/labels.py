@@ -96,8 +96,17 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class _Features:
-    """The useful part of a layer: shapes in file coordinates, verdicts, widths in mm."""
+class Features:
+    """The useful part of a layer of lines or polygons.
+
+    Parameters
+    ----------
+    shapes : in the coordinates of the file
+    verdict : `CRACK`, `REJECTED` or `OPEN` of each
+    width_mm : NaN where no field tells
+    crs : None if the file names none
+    reviewed : whether there is a field `status`
+    """
 
     shapes: Shapes
     verdict: NDArray[np.str_]
@@ -130,7 +139,7 @@ def read_labels(
         raster; lines of unknown width.
     """
     spec = spec or LabelSpec()
-    found = _read(path, spec, monitor)
+    found = read_features(path, spec, monitor)
     shapes = _to_pixels(found, grid, path)
     inside = shapely.intersects(shapes, shapely.box(0, 0, grid.width, grid.height))
     if not inside.any():
@@ -159,7 +168,8 @@ def burn(shapes: Shapes, window: Window) -> NDArray[np.bool_]:
     return np.asarray(drawn > 0)
 
 
-def _read(path: Path, spec: LabelSpec, monitor: Monitor) -> _Features:
+def read_features(path: Path, spec: LabelSpec, monitor: Monitor) -> Features:
+    """Read a layer; parameters and errors as `read_labels`."""
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
 
@@ -186,7 +196,7 @@ def _read(path: Path, spec: LabelSpec, monitor: Monitor) -> _Features:
     crs = CRS.from_user_input(meta["crs"]) if meta["crs"] else None
     verdict = _verdicts(path, table.get(STATUS), len(shapes))
     width_mm = _numbers(path, width, table.get(width or ""), len(shapes))
-    return _Features(shapes[usable], verdict[usable], width_mm[usable], crs, STATUS in table)
+    return Features(shapes[usable], verdict[usable], width_mm[usable], crs, STATUS in table)
 
 
 def _only_layer(path: Path, found: NDArray[np.object_]) -> str:
@@ -226,7 +236,7 @@ def _numbers(
         raise InputError(f"{path}: field {name} holds no numbers ({error})") from error
 
 
-def _to_pixels(found: _Features, grid: Grid, path: Path) -> Shapes:
+def _to_pixels(found: Features, grid: Grid, path: Path) -> Shapes:
     try:
         place = pixel_transform(found.crs, grid, path)
     except InputError as error:
@@ -236,7 +246,7 @@ def _to_pixels(found: _Features, grid: Grid, path: Path) -> Shapes:
     return np.where(finite, shapes, shapely.Point())
 
 
-def _whereabouts(found: _Features, grid: Grid) -> str:
+def _whereabouts(found: Features, grid: Grid) -> str:
     def name(crs: CRS | None) -> str:
         return crs.name if crs is not None else "no CRS"
 
@@ -250,7 +260,7 @@ def _whereabouts(found: _Features, grid: Grid) -> str:
 
 
 def _widths_px(
-    found: _Features, grid: Grid, spec: LabelSpec, path: Path, monitor: Monitor
+    found: Features, grid: Grid, spec: LabelSpec, path: Path, monitor: Monitor
 ) -> NDArray[np.float64]:
     """Widths of lines in pixels; those not told take the option's, else the median of the told."""
     pixel_mm = float(np.mean(pixel_size_m(grid))) * small_units(grid)

@@ -187,6 +187,26 @@ def sweep_f1(crack: NDArray[np.float64], background: NDArray[np.float64]) -> NDA
     return f1
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """Pooled precision, recall and F1 of the masks p >= i / LEVELS, float64 `[LEVELS]` each."""
+
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+
+
+def sweep_thresholds(scored: Sequence[Scored]) -> Sweep:
+    """The threshold sweep over the pixels of all pictures together; NaN where undefined."""
+    crack = np.sum([s.crack for s in scored], axis=0)
+    background = np.sum([s.background for s in scored], axis=0)
+    right, invented = (np.cumsum(v[::-1])[::-1] for v in (crack, background))
+    with np.errstate(invalid="ignore"):
+        precision = right / (right + invented)
+        recall = right / np.asarray(crack.sum())
+    return Sweep(precision, recall, sweep_f1(crack, background))
+
+
 def _share(part: str, *wholes: str) -> Callable[[Sums], NDArray[np.float64]]:
     def share(sums: Sums) -> NDArray[np.float64]:
         whole = np.sum([sums[name] for name in wholes], axis=0)

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 VARIANTS = ("clean", "noise1", "noise2")
+BLUR_SIDES_PX = (5, 9, 13, 17, 21, 25, 29)
+BLURS = tuple(f"blur{side}" for side in BLUR_SIDES_PX)
 DARKER = 50  # steps of the HSV value
 
 
@@ -15,6 +17,7 @@ def disturb(rgb: NDArray[np.uint8], variant: str) -> NDArray[np.uint8]:
 
     `clean` leaves it. `noise1` lowers the HSV value by 50 and blurs with a Gaussian of 9 x 9.
     `noise2` blurs with one of 21 x 21, halves the size and doubles it again, both cubic.
+    `blur9` blurs with a Gaussian of 9 x 9, other odd numbers likewise.
     """
     if variant == "clean":
         return rgb
@@ -30,4 +33,7 @@ def disturb(rgb: NDArray[np.uint8], variant: str) -> NDArray[np.uint8]:
         small = cv2.resize(blurred, half, interpolation=cv2.INTER_CUBIC)
         back = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
         return back.astype(np.uint8)
+    if variant in BLURS:
+        side = int(variant.removeprefix("blur"))
+        return cv2.GaussianBlur(rgb, (side, side), 0).astype(np.uint8)
     raise ValueError(f"no disturbance is called {variant!r}")

@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": "doctor:doctor_command",
     "models": "models:models",
     "chips": "chips:chips_command",
+    "finetune": "finetune:finetune_command",
     "train": "train:train_command",
     "evaluate": "evaluate:evaluate_command",
 }

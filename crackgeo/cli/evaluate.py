@@ -1,28 +1,30 @@
-"""`crackgeo evaluate`: how good a model is on labelled pictures."""
+"""`crackgeo evaluate`: how good a model is on labelled pictures, or a layer against a true one."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ..errors import UsageError
 from .console import Console
-from .options import console_options, model_options
+from .options import Numbers, console_options, model_options
 
 EXTRA = 'install the training extra: pip install "crackgeo[train]"'
 
 
 @click.command("evaluate")
+@click.argument("found", required=False, type=click.Path(path_type=Path), metavar="[FOUND.gpkg]")
 @click.option(
     "--data",
-    required=True,
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder with manifest.csv (split, set, image, mask), or with images/ and masks/.",
 )
 @click.option("--split", default="val", show_default=True, help="Split of the manifest; or: all.")
 @click.option("--set", "sets", multiple=True, help="Only this set; may be repeated.")
 @click.option("--noise", is_flag=True, help="Also score darkened and blurred pictures.")
+@click.option("--blur-sweep", is_flag=True, help="Also score pictures blurred more and more.")
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -34,7 +36,7 @@ EXTRA = 'install the training extra: pip install "crackgeo[train]"'
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for scores.md, scores.csv, scores.json and the sheets.",
+    help="Folder for tables, plots and sheets.",
 )
 @click.option(
     "--sheets",
@@ -43,14 +45,71 @@ EXTRA = 'install the training extra: pip install "crackgeo[train]"'
     show_default=True,
     help="Worst and best pictures of each set to draw into the output folder.",
 )
+@click.option(
+    "--truth",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="TRUE.gpkg",
+    help="Compare the crack lines of FOUND.gpkg with these.",
+)
+@click.option(
+    "--area",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --truth: polygons to compare in.",
+)
+@click.option(
+    "--tolerance",
+    "tolerances_m",
+    type=Numbers(float, tuple(range(1, 10))),
+    default="0.005,0.01,0.02,0.05",
+    show_default=True,
+    metavar="METRES,...",
+    help="With --truth: how far apart two lines may lie and be the same.",
+)
 @model_options
 @console_options
 def evaluate_command(
+    console: Console, found: Path | None, data: Path | None, truth: Path | None, **options: Any
+) -> None:
+    """Score a model on labelled pictures (--data), or FOUND.gpkg against --truth.
+
+    docs/evaluation.md says what each number means.
+    """
+    if (data is None) == (truth is None) or (found is None) != (truth is None):
+        raise UsageError("give --data DIR, or FOUND.gpkg with --truth TRUE.gpkg; one of the two")
+    try:
+        if data is not None:
+            _score_model(console, data, **options)
+        elif found is not None and truth is not None:
+            _score_layers(console, found, truth, **options)
+    except ImportError as error:
+        raise UsageError(f"crackgeo evaluate needs the package {error.name}", EXTRA) from error
+
+
+def _score_layers(
+    console: Console,
+    found: Path,
+    truth: Path,
+    area: Path | None,
+    tolerances_m: tuple[float, ...],
+    output: Path | None,
+    **_: Any,
+) -> None:
+    from crackgeo_training.layer_scores import score_layers, write_layer_scores
+
+    with console.monitor() as monitor:
+        scores = score_layers(found, truth, area, tolerances_m, monitor)
+    if output is not None:
+        write_layer_scores(scores, output)
+    console.result(scores.to_dict(), scores.to_markdown())
+
+
+def _score_model(
     console: Console,
     data: Path,
     split: str,
     sets: tuple[str, ...],
     noise: bool,
+    blur_sweep: bool,
     threshold: float,
     output: Path | None,
     sheets: int,
@@ -58,28 +117,25 @@ def evaluate_command(
     device: str,
     precision: str,
     batch_size: int | None,
+    **_: Any,
 ) -> None:
-    """Score a model on labelled pictures, per set and pooled.
+    from crackgeo_training.evaluate import evaluate, find_records, rule_of
+    from crackgeo_training.noise import BLURS, VARIANTS
+    from crackgeo_training.plots import write_plots
+    from crackgeo_training.report import to_dict, to_markdown, write_report
+    from crackgeo_training.sheets import write_extremes
 
-    docs/evaluation.md says what each number means.
-    """
-    try:
-        from crackgeo_training.evaluate import evaluate, find_records, rule_of
-        from crackgeo_training.noise import VARIANTS
-        from crackgeo_training.report import to_dict, to_markdown, write_report
-        from crackgeo_training.sheets import write_extremes
-    except ImportError as error:
-        raise UsageError(f"crackgeo evaluate needs the package {error.name}", EXTRA) from error
     from ..models.registry import load_model
 
     records = find_records(data, None if split == "all" else split, sets)
     segmenter = load_model(model, device=device, precision=precision, batch_size=batch_size)
-    variants = VARIANTS if noise else VARIANTS[:1]
+    variants = (VARIANTS if noise else VARIANTS[:1]) + (BLURS if blur_sweep else ())
     with console.monitor() as monitor:
         rule = rule_of(segmenter.info, threshold)
         result = evaluate(segmenter, records, rule, variants, monitor)
         if output is not None:
             write_report(result, output)
+            write_plots(result, output)
             if sheets:
                 write_extremes(output, segmenter, result.pictures, sheets, rule.outline)
     console.result(to_dict(result), to_markdown(result.scores))

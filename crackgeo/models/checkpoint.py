@@ -5,6 +5,7 @@ Every size is read from the tensors' shapes, so tiny networks work like the real
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -23,6 +24,8 @@ _HEAD = ("prompt_encoder.", "mask_decoder.")
 # their sizes depend on the number of classes, so SAM's own do not fit
 _CLASS_HEAD = ("mask_tokens", "output_hypernetworks_mlps", "iou_prediction_head")
 _DELTA_KEY = re.compile(r"w_([abcd])_(\d{3,})(_bia|_l)?")
+# as `crackgeo finetune` writes them: the network's own names
+_OWN_DELTA_KEY = re.compile(rf"{re.escape(_BLOCK)}\.\d+\..*(\.lora_[ab]\.[qkvo]|\.adapter\..*)")
 _ADAPTER_PLACE = {
     "a": "attn.proj.adapter.down",
     "b": "attn.proj.adapter.up",
@@ -170,7 +173,7 @@ def encoder_tensors(sam: Tensors) -> dict[str, Tensor]:
 def read_delta(
     delta: Tensors, scale: float
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], DeltaSpec]:
-    """A published delta file as head, deltas under crackgeo's names, and what they are."""
+    """A delta file, published or crackgeo's, as head, deltas under crackgeo's names, their kind."""
     head = {name: tensor for name, tensor in delta.items() if name.startswith(_HEAD)}
     others = {name: tensor for name, tensor in delta.items() if name not in head}
     if "mask_decoder.mask_tokens.weight" not in head:
@@ -182,9 +185,9 @@ def read_delta(
     added: dict[str, Tensor] = {}
     for name, tensor in others.items():
         match = _DELTA_KEY.fullmatch(name)
-        if match is None:
+        if match is None and not _OWN_DELTA_KEY.fullmatch(name):
             raise ModelError(f"the delta holds a tensor that CrackSAM does not have: {name}")
-        added[_delta_name(match, plain_lora)] = tensor
+        added[name if match is None else _delta_name(match, plain_lora)] = tensor
     return head, added, _spec_from_shapes(added, scale)
 
 
@@ -250,7 +253,9 @@ def _delta_of(tensors: Tensors, metadata: Mapping[str, str]) -> DeltaSpec:
     try:
         scale = float(text)
     except ValueError:
-        raise ModelError(f"adapter_scale is {text!r}, not a number") from None
+        scale = math.nan
+    if not math.isfinite(scale):
+        raise ModelError(f"adapter_scale is {text!r}, not a number", "import the delta again")
     return _spec_from_shapes(tensors, scale)
 
 

@@ -136,9 +136,10 @@ def import_model(
     from .checkpoint import combine, model_metadata
     from .modelfile import save_model
 
-    chosen = _scale(scale, known)
+    told = _told_scale(paths[1])
+    chosen = _scale(told if scale is None else scale, known)
     network = combine(read_weights(paths[0]), read_weights(paths[1]), chosen)
-    if network.delta.adapter_dim and scale is None and known is None:
+    if network.delta.adapter_dim and scale is None and known is None and told is None:
         monitor.warn(
             f"{paths[1].name} does not say the adapters' scale: {network.delta.adapter_scale} is "
             "taken, the paper's; --scale sets another"
@@ -229,6 +230,16 @@ def _scale(asked: float | None, delta: Published | None) -> float:
     if asked is not None:
         return asked
     return delta.scale if delta is not None and delta.scale is not None else PAPER_SCALE
+
+
+def _told_scale(delta: Path) -> float | None:
+    """The adapters' scale that a delta file of `crackgeo finetune` tells."""
+    if delta.suffix != ".safetensors":
+        return None
+    from .modelfile import read_metadata
+
+    text = read_metadata(delta).get("adapter_scale")
+    return None if text is None else float(text)
 
 
 def _list_model(path: Path) -> Listed:

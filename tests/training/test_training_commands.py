@@ -42,7 +42,16 @@ def test_evaluate_gives_json_and_files(data, dark, capsys, tmp_path):
     assert {s["variant"] for s in stored["scores"]} == {"clean", "noise1", "noise2"}
     assert stored["rule"]["outline"] == 0.3
     names = {p.name for p in tmp_path.iterdir()}
-    assert names == {"scores.md", "scores.csv", "scores.json", "wide_best.png", "wide_worst.png"}
+    tables = {"scores.md", "scores.csv", "scores.json"}
+    assert names == tables | {"thresholds.png", "wide_best.png", "wide_worst.png"}
+
+
+def test_the_blur_sweep_is_plotted(data, dark, capsys, tmp_path):
+    arguments = ["--data", str(data), "--set", "wide", "--blur-sweep", "-o", str(tmp_path)]
+    assert cli.run(["evaluate", *arguments, "--sheets", "0", "--json"]) == 0
+    stored = json.loads(capsys.readouterr().out)["scores"]
+    assert [s["variant"] for s in stored] == ["clean", *(f"blur{n}" for n in range(5, 30, 4))]
+    assert {"thresholds.png", "blur.png"} <= {p.name for p in tmp_path.iterdir()}
 
 
 def test_evaluate_says_what_is_wrong(data, dark, capsys, tmp_path):

@@ -1,0 +1,178 @@
+"""Fine-tuning from labels to a model file, on pictures of a few pixels."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from crackgeo_training import finetune as module
+from crackgeo_training import finetune_report
+from crackgeo_training.bases import Base, load_base
+from crackgeo_training.finetune import FinetuneSpec, finetune
+from crackgeo_training.fit import trained_state
+from pictures import write_folder
+from safetensors.torch import save_file
+from test_models_cracksam import TINY
+
+from crackgeo import cli
+from crackgeo.errors import Cancelled, InputError, UsageError
+from crackgeo.models.deltas import DeltaSpec
+from crackgeo.models.modelfile import read_metadata, read_tensors
+from crackgeo.models.protocol import ModelInfo
+from crackgeo.models.registry import load_model
+from crackgeo.models.runtime import Scaling
+from crackgeo.models.sam import build_cracksam
+from crackgeo.models.weights import import_model
+from crackgeo.monitor import Monitor
+
+SPEC = FinetuneSpec(iterations=2, batch=2, epoch=2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two pictures to learn from and two to validate on."""
+    return write_folder(tmp_path_factory.mktemp("data"), per_set=1)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Crops of a few pixels, and samples without a process of their own."""
+    monkeypatch.setattr(module, "AUGMENT", replace(module.AUGMENT, crop_px=64))
+    monkeypatch.setattr(module, "FitSpec", lambda *values: replace(FIT_SPEC(*values), workers=0))
+
+
+FIT_SPEC = module.FitSpec
+
+
+@pytest.fixture
+def without_sheets(small, monkeypatch):
+    """Sheets take most of the time, and one test looks at them."""
+    monkeypatch.setattr(module, "write_sheet", lambda *_: None)
+    monkeypatch.setattr(finetune_report, "write_extremes", lambda *_: [])
+
+
+def stop_at(iteration):
+    done = []
+    return Monitor(
+        lambda stage, *_: done.append(1) if stage == "finetune" else None,
+        is_cancelled=lambda: len(done) >= iteration,
+    )
+
+
+def test_the_command_makes_a_model_that_loads(small, data, tmp_path, capsys):
+    out = tmp_path / "mine.safetensors"
+    arguments = ["finetune", "--data", str(data), "-o", str(out), "--replay", str(data)]
+    code = cli.run([*arguments, "--iterations", "1", "--epoch", "1", "--batch", "2", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert set(told["before"]) == {"f1_2px", "iou", "cliou_4px", "replay_f1_2px"}
+    assert told["iterations"] == 1
+    said = read_metadata(out)
+    base = load_base("compact")
+    assert said["finetuned_from_sha256"] == base.info.sha256
+    assert said["threshold"] == base.info.metadata["threshold"]
+    assert said["name"] == "mine"
+    assert "scores" not in said
+    assert load_model(out).info.min_length_px == base.info.min_length_px
+    run = tmp_path / "mine.run"
+    report = (run / "report.md").read_text()
+    assert "2 px F1, local" in report
+    assert {"curves.png", "log.csv", "checkpoint.pt", "thin_worst.png"} <= {
+        p.name for p in run.iterdir()
+    }
+    assert len(list((run / "sheets").iterdir())) == 2
+
+
+def test_an_interrupted_run_goes_on_to_the_same_file(without_sheets, data, tmp_path):
+    whole = tmp_path / "whole.safetensors"
+    finetune(data, whole, spec=SPEC)
+    parts = tmp_path / "parts.safetensors"
+    with pytest.raises(Cancelled, match="checkpoint lies in") as caught:
+        finetune(data, parts, spec=SPEC, monitor=stop_at(1))
+    assert "--resume" in caught.value.remedy
+    assert not parts.exists()
+    with pytest.raises(UsageError, match="holds a run already"):
+        finetune(data, parts, spec=SPEC)
+    finetune(data, parts, spec=SPEC, resume=True)
+    one, two = read_tensors(whole), read_tensors(parts)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    ends = [torch.load(tmp_path / f"{n}.run" / "checkpoint.pt") for n in ("whole", "parts")]
+    for name, value in ends[0]["trained"].items():
+        assert torch.equal(value, ends[1]["trained"][name])
+
+
+def test_data_without_cracks_is_refused(tmp_path, data):
+    with (data / "manifest.csv").open(newline="") as lines:
+        rows = [row for row in csv.DictReader(lines) if row["split"] == "train"]
+    with (tmp_path / "manifest.csv").open("w", newline="") as out:
+        table = csv.DictWriter(out, ["split", "set", "image", "mask"])
+        table.writeheader()
+        for row in rows:
+            table.writerow(row | {k: str(data / row[k]) for k in ("image", "mask")})
+    with pytest.raises(InputError, match="no image of split 'val'"):
+        finetune(tmp_path, tmp_path / "m.safetensors", spec=SPEC)
+
+
+def test_sources_and_outputs_that_make_no_sense(tmp_path, data, capsys):
+    out = str(tmp_path / "m.safetensors")
+    assert cli.run(["finetune", "-o", out]) == 2
+    assert cli.run(["finetune", "a.tif", "--data", str(data), "-o", out]) == 2
+    (tmp_path / "m.run").mkdir()
+    assert cli.run(["finetune", "--data", str(data), "-o", out]) == 2
+    assert "no run of crackgeo" in capsys.readouterr().err
+    missing = str(tmp_path / "no" / "m.safetensors")
+    assert cli.run(["finetune", "--data", str(data), "-o", missing]) == 4
+    assert cli.run(["finetune", "--data", str(data), "-o", out, "--base", "moon"]) == 2
+
+
+def tiny_base(delta):
+    torch.manual_seed(8)
+    network = build_cracksam(TINY, delta)
+    return Base(network, ModelInfo("tiny", "0" * 64), Scaling(1 / 255, 0.0))
+
+
+@pytest.mark.parametrize("spare_memory", [False, True])
+def test_cracksam_learns_its_delta_and_head_alone(without_sheets, data, tmp_path, spare_memory):
+    base = tiny_base(DeltaSpec("qv", 2, adapter_dim=4, adapter_scale=0.3))
+    frozen = {n: p.clone() for n, p in base.network.named_parameters() if not p.requires_grad}
+    learning = {k: v.clone() for k, v in trained_state(base.network).items()}
+    out = tmp_path / "delta.safetensors"
+    spec = replace(SPEC, lr=0.05, iterations=4, epoch=4, spare_memory=spare_memory)
+    finetune(data, out, spec=spec, base=base)
+    now = dict(base.network.named_parameters())
+    assert all(torch.equal(now[name], before) for name, before in frozen.items())
+    last = torch.load(tmp_path / "delta.run" / "checkpoint.pt")["trained"]
+    assert set(last) == set(learning)
+    moved = {name for name in learning if not torch.equal(last[name], learning[name])}
+    assert {n for n in learning if ".lora_b" in n or ".adapter.up" in n} <= moved
+    assert "mask_decoder.mask_tokens.weight" in moved
+    assert set(read_tensors(out)).isdisjoint(frozen)
+
+
+def test_a_delta_loads_back_through_import(without_sheets, data, tmp_path):
+    base = tiny_base(DeltaSpec("qv", 2, adapter_dim=4, adapter_scale=0.3))
+    state = base.network.state_dict()
+    learned = {n for n, p in base.network.named_parameters() if p.requires_grad}
+    save_file({n: t for n, t in state.items() if n not in learned}, tmp_path / "sam.safetensors")
+    out = tmp_path / "delta.safetensors"
+    finetune(data, out, spec=SPEC, base=base)
+    whole = tmp_path / "whole.safetensors"
+    import_model(tmp_path / "sam.safetensors", out, whole)
+    assert read_metadata(whole)["adapter_scale"] == "0.3"
+    again = load_base(str(whole))
+    images = torch.rand(1, 3, 448, 448)
+    base.network.eval(), again.network.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(again.network(images), base.network(images))
+    assert {n for n, p in again.network.named_parameters() if p.requires_grad} == learned
+
+
+def test_the_loss_of_cracksam_falls(without_sheets, data, tmp_path, monkeypatch):
+    base = tiny_base(DeltaSpec("qv", 2))
+    spec = FinetuneSpec(iterations=12, batch=2, epoch=6, lr=0.01)
+    monkeypatch.setattr(module, "PAPER", replace(module.PAPER, warmup=1))
+    finetune(data, tmp_path / "d.safetensors", spec=spec, base=base)
+    with (tmp_path / "d.run" / "log.csv").open(newline="") as lines:
+        losses = [float(row["loss"]) for row in csv.DictReader(lines)]
+    assert losses[2] < 0.95 * losses[1]

@@ -1,0 +1,152 @@
+"""The loop on a network of two numbers: what it learns is the slope 3."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from crackgeo_training.fit import FitSpec, Job, fit, trained_state
+from torch import nn
+
+from crackgeo.errors import Cancelled, InputError, ModelError, ResourceError, UsageError
+from crackgeo.monitor import Monitor
+
+SPEC = FitSpec(iterations=9, batch=2, epoch=3, workers=0)
+
+
+class Lines(torch.utils.data.Dataset):
+    """Points on y = 3 x."""
+
+    def __getitem__(self, index):
+        x = torch.randn(1, generator=torch.Generator().manual_seed(index))
+        return x, 3 * x
+
+
+class Slope(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.slope = nn.Linear(1, 1, bias=False)
+        self.frozen = nn.Linear(1, 1).requires_grad_(False)
+        nn.init.zeros_(self.slope.weight)
+
+    def forward(self, x):
+        return self.slope(x) + 0 * self.frozen(x)
+
+
+def job(loss=None, validate=None, lr=0.05):
+    torch.manual_seed(4)
+    network = Slope()
+    slope = network.slope.weight
+    optimizer = torch.optim.Adam([{"params": [slope], "lr": lr, "base_lr": lr}])
+
+    def score():
+        return {"score": -abs(float(slope.detach()) - 3)}
+
+    return Job(
+        network=network,
+        optimizer=optimizer,
+        rate=lambda i: 1 - i / 100,
+        loss=loss or (lambda x, y: (network(x) - y).square().mean()),
+        samples=Lines(),
+        before=score(),
+        validate=validate or score,
+        sheet=lambda path: path.write_bytes(b"sheet"),
+    )
+
+
+def stop_at(iteration):
+    done = []
+    return Monitor(lambda *_: done.append(1), is_cancelled=lambda: len(done) >= iteration)
+
+
+def test_an_interrupted_run_ends_with_the_same_weights_bit_for_bit(tmp_path):
+    whole = job()
+    straight = fit(whole, SPEC, tmp_path / "a", "x")
+    for stop in (2, 3):  # within an epoch, and later at its end
+        with pytest.raises(Cancelled):
+            fit(job(), SPEC, tmp_path / "b", "x", stop_at(stop))
+    rest = job()
+    resumed = fit(rest, SPEC, tmp_path / "b", "x")
+    assert torch.equal(whole.network.slope.weight, rest.network.slope.weight)
+    assert straight.best == resumed.best == 9
+    ends = [torch.load(tmp_path / f / "checkpoint.pt") for f in "ab"]
+    assert torch.equal(ends[0]["trained"]["slope.weight"], ends[1]["trained"]["slope.weight"])
+    assert [r["iteration"] for r in resumed.history] == [0, 3, 6, 9]
+
+
+def test_only_what_learns_is_in_the_checkpoint(tmp_path):
+    learning = job()
+    frozen = learning.network.frozen.weight.clone()
+    fit(learning, SPEC, tmp_path, "x")
+    assert torch.equal(learning.network.frozen.weight, frozen)
+    assert set(trained_state(learning.network)) == {"slope.weight"}
+    assert set(torch.load(tmp_path / "checkpoint.pt")["trained"]) == {"slope.weight"}
+    assert len(list((tmp_path / "sheets").iterdir())) == 4
+    rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert rows[0] == "iteration,loss,score"
+    assert len(rows) == 5
+
+
+def test_the_best_weights_win_and_training_ends_when_nothing_gets_better(tmp_path):
+    told = iter([0.5, 0.9, 0.7, 0.6, 0.5])
+    learning = job(validate=lambda: {"score": next(told)})
+    learning.before = {"score": 0.1}
+    result = fit(learning, replace(SPEC, iterations=60, patience=2), tmp_path, "x")
+    assert (result.best, result.iterations) == (6, 12)
+    kept = torch.load(tmp_path / "checkpoint.pt")["best_state"]["slope.weight"]
+    assert torch.equal(learning.network.slope.weight, kept)
+
+
+def test_weights_that_never_get_better_stay_as_they_were(tmp_path):
+    learning = job(validate=lambda: {"score": -9.0})
+    result = fit(learning, SPEC, tmp_path, "x")
+    assert result.best == 0
+    assert float(learning.network.slope.weight.detach()) == 0
+
+
+def test_passes_add_up_to_a_step(tmp_path):
+    one, two = job(), job()
+    fit(one, replace(SPEC, batch=4), tmp_path / "a", "x")
+    fit(two, replace(SPEC, batch=2, accumulate=2), tmp_path / "b", "x")
+    torch.testing.assert_close(one.network.slope.weight, two.network.slope.weight)
+
+
+def test_a_loss_that_is_no_number_loses_nothing(tmp_path):
+    calls = []
+    learning = job()
+
+    def sick(x, y):
+        calls.append(1)
+        loss = (learning.network(x) - y).square().mean()
+        return loss * float("nan") if len(calls) == 5 else loss
+
+    learning.loss = sick
+    with pytest.raises(ModelError, match="loss is nan at iteration 4"):
+        fit(learning, SPEC, tmp_path, "x")
+    state = torch.load(tmp_path / "checkpoint.pt")
+    assert state["iteration"] == 4
+    assert state["trained"]["slope.weight"].isfinite().all()
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    with pytest.raises(Cancelled):
+        fit(job(), SPEC, tmp_path, "x", stop_at(2))
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def full(state, path):
+        path.write_bytes(b"half a file")
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(ResourceError, match=r"checkpoint\.pt"):
+        fit(job(), SPEC, tmp_path, "x")
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    with pytest.raises(Cancelled):
+        fit(job(), SPEC, tmp_path, "x", stop_at(2))
+    with pytest.raises(UsageError, match="begun with other data or options"):
+        fit(job(), SPEC, tmp_path, "y")
+    (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(InputError, match="not a checkpoint"):
+        fit(job(), SPEC, tmp_path, "x")

@@ -1,0 +1,88 @@
+import json
+
+import numpy as np
+import pytest
+from crackgeo_training.layer_scores import score_layers
+from survey import write_lines, write_polygons
+
+from crackgeo import cli
+from crackgeo.errors import InputError, UsageError
+
+# pixels of 2 mm: one true crack of 2 m and one of 1 m, 100 px apart
+TRUE = [[(100, 100), (1100, 100)], [(100, 200), (600, 200)]]
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory):
+    path = tmp_path_factory.mktemp("truth") / "truth.gpkg"
+    return write_lines(path, TRUE, width_mm=[6.0, 2.0])
+
+
+def test_lengths_matched_missed_and_invented(truth, tmp_path):
+    # the first crack found 4 px (8 mm) off, the second missed, half a metre invented
+    lines = [[(100, 104), (1100, 104)], [(100, 400), (350, 400)]]
+    found = write_lines(tmp_path / "found.gpkg", lines, width_mean_mm=[7.5, 3.0])
+    scores = score_layers(found, truth, tolerances_m=(0.01, 0.005))
+    near, far = scores.agreements
+    assert near.tolerance_m == 0.005
+    assert (near.matched_m, near.right_m) == (0, 0)
+    # UTM is not true to length: up to 1 part in 1000
+    assert far.matched_m == pytest.approx(2.0, rel=2e-3)
+    assert far.missed_m == pytest.approx(1.0, rel=2e-3)
+    assert far.invented_m == pytest.approx(0.5, rel=2e-3)
+    assert far.completeness == pytest.approx(2 / 3, rel=1e-6)
+    assert far.correctness == pytest.approx(0.8, rel=1e-6)
+    assert scores.width_mae_mm == scores.width_bias_mm == pytest.approx(1.5)
+    assert scores.width_stations == pytest.approx(100, abs=2)
+
+
+def test_the_truth_agrees_with_itself(truth):
+    scores = score_layers(truth, truth)
+    assert all(a.completeness == a.correctness == pytest.approx(1) for a in scores.agreements)
+    assert scores.width_mae_mm == 0
+
+
+def test_only_the_area_and_unrejected_cracks_count(truth, tmp_path):
+    found = write_lines(
+        tmp_path / "found.gpkg",
+        [*TRUE, [(100, 400), (350, 400)]],
+        width_mm=[6.0, 2.0, 2.0],
+        status=["accepted", "", "rejected"],
+    )
+    assert score_layers(found, truth).agreements[0].invented_m == pytest.approx(0, abs=1e-9)
+    area = write_polygons(tmp_path / "a.gpkg", [[(0, 0), (350, 0), (350, 150), (0, 150)]])
+    inside = score_layers(found, truth, area).agreements[0]
+    assert inside.matched_m == pytest.approx(0.5, rel=2e-3)
+    assert inside.missed_m == pytest.approx(0, abs=1e-9)
+
+
+def test_layers_in_different_crs_are_compared_on_the_ground(truth, tmp_path):
+    import geopandas
+
+    geopandas.read_file(truth).to_crs("EPSG:3857").to_file(tmp_path / "m.gpkg", layer="cracks")
+    scores = score_layers(tmp_path / "m.gpkg", truth, tolerances_m=(0.001,))
+    assert scores.agreements[0].completeness == pytest.approx(1)
+    assert scores.agreements[0].right_m == pytest.approx(3.0, rel=2e-3)
+
+
+@pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
+def test_layers_that_cannot_be_compared(truth, tmp_path):
+    bare = write_lines(tmp_path / "bare.gpkg", TRUE, crs=None)
+    with pytest.raises(InputError, match="has no CRS, unlike the truth"):
+        score_layers(bare, truth)
+    ground = write_polygons(tmp_path / "p.gpkg", [[(0, 0), (9, 0), (9, 9)]])
+    with pytest.raises(InputError, match="holds no crack line"):
+        score_layers(ground, truth)
+    with pytest.raises(UsageError, match="positive"):
+        score_layers(truth, truth, tolerances_m=(0.0,))
+
+
+def test_the_command_prints_and_stores(truth, tmp_path, capsys):
+    arguments = ["evaluate", str(truth), "--truth", str(truth), "-o", str(tmp_path / "out")]
+    assert cli.run([*arguments, "--tolerance", "0.01"]) == 0
+    assert "| 10 mm | 3.00 m | 0.00 m | 100.0% | 0.00 m | 100.0% |" in capsys.readouterr().out
+    stored = json.loads((tmp_path / "out" / "layers.json").read_text())
+    assert stored["agreements"][0]["completeness"] == pytest.approx(1)
+    assert np.isclose(stored["width_mae_mm"], 0)
+    assert cli.run(["evaluate", str(truth)]) == 2
+    assert cli.run(["evaluate", "--truth", str(truth), "--data", str(tmp_path)]) == 2

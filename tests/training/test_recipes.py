@@ -1,0 +1,150 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from crackgeo_training import recipes
+from crackgeo_training.bases import Base, unfreeze
+from crackgeo_training.data import read_manifest
+from crackgeo_training.local_data import AUGMENT, BASE_SAYS, LocalData, LocalSamples
+from crackgeo_training.paper_data import PaperSamples, turned
+from crackgeo_training.recipes import COMPACT, PAPER, paper_loss, schedule
+
+from crackgeo.errors import UsageError
+from crackgeo.models.compact import CompactNet
+from crackgeo.models.protocol import ModelInfo
+from crackgeo.models.runtime import Scaling
+
+
+@pytest.fixture
+def base():
+    torch.manual_seed(2)
+    return Base(CompactNet(), ModelInfo("tiny", "0" * 64), Scaling(1 / 127.5, -1.0))
+
+
+def test_the_paper_loss_is_the_published_formula():
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(2, 2, 4, 5))
+    truth = rng.integers(0, 2, (2, 4, 5))
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    entropy = -np.log(np.where(truth == 1, p[:, 1], p[:, 0])).mean()
+    dice = 0.0
+    for kind in (0, 1):
+        t = (truth == kind).astype(float)
+        score = (2 * (p[:, kind] * t).sum() + 1e-5) / (
+            (p[:, kind] ** 2).sum() + (t**2).sum() + 1e-5
+        )
+        dice += (1 - score) / 2
+    found = paper_loss(
+        torch.tensor(logits, dtype=torch.float32), torch.tensor(truth[:, None], dtype=torch.uint8)
+    )
+    assert float(found) == pytest.approx(0.2 * entropy + 0.8 * dice, rel=1e-5)
+
+
+def test_the_paper_loss_leaves_open_ground_out():
+    logits = torch.randn(1, 2, 6, 6)
+    label = torch.randint(0, 2, (1, 1, 6, 6), dtype=torch.uint8)
+    label[..., 3:, :] = 255
+    other = logits.clone()
+    other[..., 3:, :] = 9.0
+    assert torch.equal(paper_loss(logits, label), paper_loss(other, label))
+
+
+def test_the_paper_schedule():
+    factor = schedule(PAPER, 1000)
+    assert factor(0) == pytest.approx(1 / 300)
+    assert factor(299) == 1.0
+    assert factor(300) == 1.0
+    assert factor(800) == pytest.approx(0.5**6)
+    assert PAPER.lr == 4e-4
+
+
+def test_a_cosine_ends_at_nothing():
+    factor = schedule(COMPACT, 200)
+    assert factor(COMPACT.warmup) > 0.97
+    assert factor(199) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("parts", "learning"), [("all", ""), ("decoder", ("ups.", "final.")), ("head", "final.")]
+)
+def test_only_the_parts_asked_for_learn(base, parts, learning):
+    unfreeze(base.network, parts)
+    before = {k: v.clone() for k, v in base.network.state_dict().items()}
+    steps = recipes.optimizer(base, COMPACT)
+    loss = recipes.compact_loss(base, COMPACT)
+    base.network.train()
+    label = torch.randint(0, 2, (2, 1, 32, 32), dtype=torch.uint8)
+    loss(torch.randn(2, 3, 32, 32), label).backward()
+    steps.step()
+    changed = {k for k, v in base.network.state_dict().items() if not torch.equal(v, before[k])}
+    assert "final.head.weight" in changed
+    assert all(name.startswith(learning) and "running" not in name for name in changed)
+    assert any(name.startswith("ups.") for name in changed) == (parts != "head")
+    assert any(name.startswith("encoder.") for name in changed) == (parts == "all")
+    with pytest.raises(UsageError, match="--unfreeze tail"):
+        unfreeze(base.network, "tail")
+
+
+def test_replayed_samples_ask_for_what_the_base_said(base):
+    loss = recipes.compact_loss(base, COMPACT)
+    images = torch.randn(2, 3, 32, 32)
+    label = torch.full((2, 1, 32, 32), BASE_SAYS, dtype=torch.uint8)
+    with torch.no_grad():
+        at_start = loss(images, label)
+        base.network.final.head.bias.add_(1.0)
+        moved = loss(images, label)
+        both = loss(images, torch.cat([label[:1], 0 * label[1:]]))
+    assert both > moved / 2  # half the batch by its mask, half by the base
+    assert moved > at_start + 0.01
+
+
+def test_weights_are_pulled_back_to_where_they_began(base):
+    recipe = replace(COMPACT, anchor=10.0)
+    steps = recipes.optimizer(base, recipe)
+    head = base.network.final.head.bias
+    start = head.detach().clone()
+    pull = recipes.anchored(base, recipe, steps)
+    with torch.no_grad():
+        head.add_(1.0)
+    pull(0.5)
+    torch.testing.assert_close(head.detach(), start + 1.0 - 10.0 * recipe.lr * 0.5)
+
+
+def test_samples_depend_on_their_number_alone(data):
+    local, again = (tuple(read_manifest(data / "manifest.csv", s)) for s in ("train", "val"))
+    whole = LocalData(local, again, replay=again)
+    samples = LocalSamples(whole, 0.5, replace(AUGMENT, crop_px=32), seed=1)
+    twice = [samples[i] for i in (3, 0, 3)]
+    assert torch.equal(twice[0][0], twice[2][0])
+    kinds = {int(samples[i][1].max()) for i in range(12)}
+    assert BASE_SAYS in kinds
+    assert kinds - {BASE_SAYS}
+    alone = LocalSamples(LocalData(local, again), 0.5, replace(AUGMENT, crop_px=32), seed=1)
+    assert all(int(alone[i][1].max()) != BASE_SAYS for i in range(12))
+
+
+def test_paper_samples_come_once_a_pass(data):
+    records = read_manifest(data / "manifest.csv", "train")
+    samples = PaperSamples(records, seed=1)
+    first = {round(float(samples[i][0].mean()), 3) for i in range(len(records))}
+    assert len(first) > len(records) // 2
+    image, label = samples[0]
+    assert image.shape == (3, 448, 448)
+    assert (label == 255).any()  # what was padded is not learned from
+    assert torch.equal(samples[7][0], samples[7][0])
+
+
+def test_turning_moves_image_and_label_together():
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[10:20, 5:60] = 200
+    label = (image[..., 0] > 100).astype(np.uint8)
+    stayed = 0
+    for seed in range(40):
+        moved, marks = turned(image, label, np.random.default_rng(seed))
+        bright = moved[..., 0] > 100
+        known = marks != 255
+        assert (bright & known).sum() > 0
+        assert ((marks == 1) != bright)[known].mean() < 0.05
+        stayed += np.array_equal(moved, image)
+    assert 3 <= stayed <= 20
