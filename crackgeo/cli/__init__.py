@@ -10,6 +10,7 @@ import click
 from ..errors import CrackgeoError
 from ..version import __version__
 from .console import Console
+from .lifeline import watch_stdin
 
 COMMANDS = {
     "map": "map:map_command",
@@ -56,6 +57,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line: errors become one message and an exit code, never a traceback."""
+    watch_stdin()
     sys.exit(run(sys.argv[1:]))
 
 
