@@ -183,6 +183,16 @@ def _free_space(target: Path) -> str:
     return f"free space in {target.parent} unknown"
 
 
+def remove_leftovers(target: Path) -> None:
+    """Remove what runs that were killed while they wrote this output left beside it.
+
+    Only for who knows that no other run is writing it.
+    """
+    begun = f".{glob.escape(target.stem)}.part-*{glob.escape(target.suffix)}*"
+    for path in target.parent.glob(begun):
+        path.unlink(missing_ok=True)
+
+
 def write_safely(path: Path, data: bytes) -> None:
     """Write a small file that is whole and on the disk once its name is there.
 

@@ -6,7 +6,7 @@ The core knows no progress bar and no signal handler; it gets a `Monitor`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .errors import Cancelled
 
@@ -43,6 +43,14 @@ class Monitor:
     def warn(self, message: str) -> None:
         """Tell the user something that does not stop the run."""
         self.on_warning(message)
+
+    def within(self, before: int, total: int) -> Monitor:
+        """A monitor for a part of a stage: `before` units are done when it begins, of `total`."""
+
+        def on_progress(stage: str, done: int, _: int) -> None:
+            self.on_progress(stage, before + done, total)
+
+        return replace(self, on_progress=on_progress)
 
 
 SILENT = Monitor()

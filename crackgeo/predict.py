@@ -6,7 +6,7 @@ Reading runs in a thread of its own, so that decoding overlaps with the model.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from queue import Queue
 from threading import Event, Thread
@@ -52,7 +52,10 @@ class AreaMask(Protocol):
         ...
 
     def mask(self, window: Window) -> NDArray[np.bool_]:
-        """Which pixels of a window belong to it, bool `[h, w]`."""
+        """Which pixels of any window are wanted, bool `[h, w]`.
+
+        May go on beyond `window`, whose pixels alone are given; tiles are run where it is True.
+        """
         ...
 
 
@@ -69,12 +72,16 @@ class WholeRaster:
 
 @dataclass
 class PredictCounts:
-    """What happened to the tiles and pixels of a run."""
+    """What happened to the tiles and pixels of a run.
+
+    `tiles_by_row` holds the tiles with data of each lattice row read.
+    """
 
     tiles: int = 0
     tiles_run: int = 0
     tiles_empty: int = 0
     pixels_valid: int = 0
+    tiles_by_row: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -138,23 +145,13 @@ def _read_rows(image: ImageSource, area: AreaMask, plan: TilePlan) -> Iterator[_
         if not valid.any():
             yield _Row(i, [], valid)
             continue
-        wanted = valid & _mask_inside(area, strip)
+        wanted = valid & area.mask(strip)
         tiles = []
         for tile in plan.row_tiles(i):
             cut = np.s_[:, tile.col - strip.col : tile.col_end - strip.col]
             if wanted[cut].any():
                 tiles.append((tile, fill_invalid(pixels[cut], valid[cut])))
         yield _Row(i, tiles, wanted)
-
-
-def _mask_inside(area: AreaMask, window: Window) -> NDArray[np.bool_]:
-    """The area's mask over a window that may reach beyond the raster."""
-    mask = np.zeros((window.height, window.width), np.bool_)
-    inside = window.intersect(area.window)
-    if inside is not None:
-        row, col = inside.row - window.row, inside.col - window.col
-        mask[row : row + inside.height, col : col + inside.width] = area.mask(inside)
-    return mask
 
 
 class _RowMasks:
@@ -170,7 +167,7 @@ class _RowMasks:
     def take(self, row: int, height: int) -> NDArray[np.bool_]:
         """The mask of finished raster rows; forgets the strips above them."""
         plan = self.plan
-        index = min(row // plan.spec.step_px, plan.rows[-1])
+        index = plan.lattice_row_of(row)
         self._masks = {i: mask for i, mask in self._masks.items() if i >= index}
         strip = plan.strip(index)
         top, left = row - strip.row, plan.part.col - strip.col
@@ -180,6 +177,7 @@ class _RowMasks:
 def _flatten(rows: Iterable[_Row], masks: _RowMasks, counts: PredictCounts) -> Iterator[Tile]:
     for row in rows:
         masks.put(row)
+        counts.tiles_by_row[row.index] = len(row.tiles)
         counts.tiles_empty += len(masks.plan.cols) - len(row.tiles)
         yield from row.tiles
 

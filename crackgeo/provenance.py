@@ -1,11 +1,13 @@
-"""Where probabilities come from: travels in the probability raster, ends in the run record."""
+"""Where probabilities come from: travels in the probability raster, ends in the run record.
+
+It holds no time, so that the same options, model and input give the same file, byte for byte.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from .models.protocol import ModelInfo
@@ -21,7 +23,6 @@ class Provenance:
     Parameters
     ----------
     version : of crackgeo
-    started : when the prediction began, ISO 8601 with time zone
     input_name, input_width_px, input_height_px, input_bytes, input_header_sha256 : the raster
     model, model_sha256, device : what computed the probabilities, and on what
     threshold, threshold_low, min_length_px, width_error_px : see `ModelInfo`
@@ -30,7 +31,6 @@ class Provenance:
     """
 
     version: str
-    started: str
     input_name: str
     input_width_px: int
     input_height_px: int
@@ -70,11 +70,6 @@ class Provenance:
             min_length_px=info.min_length_px,
             width_error_px=info.width_error_px,
         )
-
-    @property
-    def started_at(self) -> datetime:
-        """`started` as a time."""
-        return datetime.fromisoformat(self.started)
 
     def vector_spec(
         self,

@@ -66,6 +66,10 @@ class TilePlan:
         """The lattice row that a tile belongs to."""
         return tile.row // self.spec.step_px
 
+    def lattice_row_of(self, row: int) -> int:
+        """The last lattice row that reaches a raster row."""
+        return min(row // self.spec.step_px, self.rows[-1])
+
     def strip(self, i: int) -> Window:
         """The pixels of all tiles of lattice row i: one read serves them all."""
         first, last = self.tile(i, self.cols[0]), self.tile(i, self.cols[-1])

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "crackgeo"
 LAYERS = [
     {"version", "errors"},
     {"monitor", "specs", "grid", "results"},
-    {"ground", "tiling", "fill", "vectors", "schema", "files"},
+    {"ground", "tiling", "fill", "vectors", "schema", "files", "work"},
     {"dataset", "gaps", "georeference", "resample", "source", "stretch", "scaling"},
     {"raster", "probability", "aoi", "bands"},
     {"models"},
@@ -32,6 +32,8 @@ LAYERS = [
     {"outlines", "polygons"},
     {"vectorize"},
     {"coverage", "symbology", "layers", "quicklook"},
+    {"cluster", "predict_run"},
+    {"vector_run"},
     {"pipeline", "survey", "doctor"},
     {"cli"},
 ]

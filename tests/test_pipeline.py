@@ -126,18 +126,30 @@ def test_an_existing_output_stays_unless_asked(survey, tmp_path):
     assert result.vectors.cracks == 1
 
 
-@pytest.mark.parametrize("stage", ["predict", "skeleton"])
-def test_cancelling_leaves_nothing(survey, tmp_path, stage):
+def test_cancelling_before_anything_is_done_leaves_nothing(survey, tmp_path):
     seen = []
+    monitor = Monitor(lambda name, *_: seen.append(name), is_cancelled=lambda: "predict" in seen)
+    with pytest.raises(Cancelled):
+        crackgeo.map_cracks(survey, tmp_path / "o.gpkg", model=IdentityModel(1), monitor=monitor)
+    assert left_in(tmp_path) == ["survey.tif"]
+
+
+def test_a_run_that_was_stopped_goes_on_without_the_model(survey, tmp_path):
+    out, seen, heard = tmp_path / "cracks.gpkg", [], []
     monitor = Monitor(
-        on_progress=lambda name, done, total: seen.append(name),
-        is_cancelled=lambda: stage in seen,
+        lambda name, *_: seen.append(name), heard.append, is_cancelled=lambda: "skeleton" in seen
     )
     with pytest.raises(Cancelled):
-        crackgeo.map_cracks(
-            survey, tmp_path / "cracks.gpkg", model=IdentityModel(1), monitor=monitor
-        )
-    assert left_in(tmp_path) == ["survey.tif"]
+        crackgeo.map_cracks(survey, out, model=IdentityModel(), monitor=monitor)
+    assert left_in(tmp_path) == ["cracks.gpkg.work", "survey.tif"]
+    assert "--resume" in heard[-1]
+    model = IdentityModel()
+    result = crackgeo.map_cracks(survey, out, model=model, resume=True)
+    assert (result.vectors.cracks, model.tiles) == (1, 0)
+    with sqlite3.connect(out) as database:
+        assert database.execute("SELECT n_tiles FROM runs").fetchone() == (6,)
+    database.close()
+    assert left_in(tmp_path) == ["cracks.gpkg", "survey.tif"]
 
 
 def test_a_raster_without_data_is_refused(tmp_path):

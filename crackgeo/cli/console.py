@@ -39,6 +39,7 @@ class Console:
     _stage: str = ""
     _started: float = 0.0
     _shown: float = 0.0
+    _first: int = 0
     _width: int = field(default=0, repr=False)
 
     @property
@@ -86,11 +87,11 @@ class Console:
         """Show progress of a stage, at most a few times a second."""
         now = time.monotonic()
         if stage != self._stage:
-            self._stage, self._started, self._shown = stage, now, 0.0
+            self._stage, self._started, self._shown, self._first = stage, now, 0.0, done
         if now - self._shown < REFRESH_S and done < total:
             return
         self._shown = now
-        rate = done / max(now - self._started, 1e-9)
+        rate = (done - self._first) / max(now - self._started, 1e-9)  # done before: no work
         left = (total - done) / rate if rate > 0 else None
         if self.progress == "json":
             self.event("progress", stage=stage, done=done, total=total, rate=rate, remaining_s=left)

@@ -15,7 +15,9 @@ from .options import (
     overwrite_option,
     part_options,
     raster_options,
+    resume_option,
     vector_options,
+    worker_options,
 )
 
 
@@ -39,7 +41,9 @@ from .options import (
 @raster_options
 @part_options
 @vector_options
+@worker_options
 @overwrite_option
+@resume_option
 @console_options
 def map_command(console: Console, input: Path, output: Path, **options: Any) -> None:
     """Map the cracks of a raster: image in, GeoPackage of measured crack lines out.

@@ -107,7 +107,15 @@ output_option = click.option(
     help="File to write. It appears when it is complete.",
 )
 overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace outputs that exist already."
+    "--overwrite",
+    is_flag=True,
+    help="Replace outputs that exist already, and the work of a run that ended early.",
+)
+resume_option = click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with a run that ended early, from the work it left beside the output; from the "
+    "beginning if there is none.",
 )
 
 model_options = chain(
@@ -185,6 +193,20 @@ part_options = chain(
         "--aoi",
         type=click.Path(path_type=Path),
         help="Only inside the polygons of this vector file.",
+    ),
+)
+
+worker_options = chain(
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Run tiles in N processes of this machine. Needs crackgeo[dask].",
+    ),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Run tiles on the workers of this Dask scheduler, e.g. tcp://host:8786.",
     ),
 )
 

@@ -15,6 +15,8 @@ from .options import (
     overwrite_option,
     part_options,
     raster_options,
+    resume_option,
+    worker_options,
 )
 
 
@@ -24,7 +26,9 @@ from .options import (
 @model_options
 @raster_options
 @part_options
+@worker_options
 @overwrite_option
+@resume_option
 @console_options
 def predict_command(console: Console, input: Path, output: Path, **options: Any) -> None:
     """Write the crack probability of every pixel of a raster.

@@ -1,0 +1,116 @@
+"""The second half of the main job: from a probability raster to layers and their record."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .coverage import coverage_table
+from .files import check_output
+from .ground import has_ground_units
+from .layers import RunRecord, write_geopackage
+from .monitor import Monitor
+from .predict_run import describe_input
+from .probability import open_probability
+from .provenance import Provenance
+from .results import VectorizeResult
+from .vectors import FeatureTable, Vectors
+
+
+class VectorRules(NamedTuple):
+    """What a user may say about the lines; None leaves it to the model."""
+
+    threshold: float | None
+    threshold_low: float | None
+    min_length_m: float | None
+    max_width_mm: float
+    stations_m: float | None
+
+
+def run_vectorization(
+    input: Path,
+    output: Path,
+    rules: VectorRules,
+    overwrite: bool,
+    monitor: Monitor,
+    begun: datetime | None = None,
+) -> tuple[VectorizeResult, Vectors]:
+    """`vectorize_raster`, with the vectors themselves for a picture.
+
+    `begun` is when the run began whose second half this is.
+    """
+    from .vectorize import vectorize, warm_up  # numba: not before it is needed
+
+    clock, begun = time.monotonic(), begun or datetime.now(UTC)
+    check_output(output, overwrite)
+    monitor.step("prepare", 0, 1)
+    warm_up()  # the first run on a machine compiles for a minute; the bar says so
+    monitor.step("prepare", 1, 1)
+    with open_probability(input) as raster:
+        source = Provenance.from_tags(raster.tags) or describe_input(input, {})
+        spec = source.vector_spec(*rules[:4])
+        vectors = vectorize(
+            raster,
+            raster.grid,
+            spec,
+            width_error_px=source.width_error_px,
+            monitor=monitor,
+            stations_m=rules.stations_m,
+        )
+        coverage = coverage_table(raster, raster.grid, monitor=monitor)
+        grid = raster.grid
+    options = {
+        "threshold": spec.threshold,
+        "threshold_low": spec.threshold_low,
+        "min_length": rules.min_length_m,
+        "min_length_px": spec.min_length_px,
+        "max_width": rules.max_width_mm,
+        "stations": rules.stations_m,
+    }
+    record = _run_record(source, options, begun, coverage.surveyed_m2)
+    write_geopackage(output, vectors, coverage.table, record, grid.crs_wkt, overwrite=overwrite)
+    units = has_ground_units(grid)
+    return _result(output, vectors.cracks, coverage.surveyed_m2, units, clock), vectors
+
+
+def _run_record(
+    source: Provenance, options: dict[str, Any], begun: datetime, surveyed_m2: float
+) -> RunRecord:
+    return RunRecord(
+        version=source.version,
+        model=source.model,
+        model_sha256=source.model_sha256,
+        input_name=source.input_name,
+        input_width_px=source.input_width_px,
+        input_height_px=source.input_height_px,
+        input_bytes=source.input_bytes,
+        input_header_sha256=source.input_header_sha256,
+        started=begun,
+        finished=max(begun, datetime.now(UTC)),  # the clock may have been set back meanwhile
+        options={**source.options, **options},
+        device=source.device,
+        n_tiles=source.n_tiles,
+        surveyed_m2=surveyed_m2,
+    )
+
+
+def _result(
+    output: Path, cracks: FeatureTable, surveyed_m2: float, ground_units: bool, clock: float
+) -> VectorizeResult:
+    length = cracks.columns["length_m"]
+    total = float(length.sum())
+    width = float((cracks.columns["width_mean_mm"] * length).sum() / total) if total else None
+    return VectorizeResult(
+        output=output,
+        cracks=len(cracks),
+        networks=len(set(cracks.columns["network_id"].tolist())),
+        length_m=total,
+        width_mean_mm=width,
+        width_max_mm=float(cracks.columns["width_max_mm"].max()) if total else None,
+        longest_m=float(length.max()) if total else None,
+        surveyed_m2=surveyed_m2,
+        ground_units=ground_units,
+        seconds=time.monotonic() - clock,
+    )

@@ -1,0 +1,194 @@
+"""The work folder of a run, beside its output: what is done is kept there until all is done.
+
+`cracks.gpkg.work` is locked by the run that works in it, stays if that run ends early, however it
+ends, and goes when the output is there. A file in it says which run it belongs to, so that
+nothing is mixed with the work of another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from .errors import ResourceError, UsageError
+from .files import check_output, output_errors, remove_leftovers, write_safely
+from .monitor import SILENT, Monitor
+
+BANDS = "*/rows-*.tif"  # what is worth keeping
+_RUN = "run.json"
+_OWNER = "owner.json"
+_LOCK = "lock"
+
+
+class WorkFolder:
+    """The work folder of one output; a context that holds its lock.
+
+    Parameters
+    ----------
+    output : the main output of the run
+    resume : go on with what is there
+    overwrite : replace outputs, and throw away what is there
+    monitor : told what is kept when the run ends early
+
+    Raises
+    ------
+    UsageError
+        On entering: there is an output already, or work of an earlier run, and neither option
+        says what to do with it.
+    ResourceError
+        On entering: the folder cannot be made, or another run is at work there.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        resume: bool = False,
+        overwrite: bool = False,
+        monitor: Monitor = SILENT,
+    ) -> None:
+        self.output = output
+        self.path = output.with_name(f"{output.name}.work")
+        self.resume = resume
+        self.overwrite = overwrite
+        self._monitor = monitor
+        self._lock = FileLock(self.path / _LOCK, timeout=0)
+        self._done = False
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether an earlier run has left work here that can be gone on with."""
+        return (self.path / _RUN).exists() and any(self.path.glob(BANDS))
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether outputs may be replaced: by wish, or as those of the run that goes on."""
+        return self.overwrite or (self.resume and self.is_begun)
+
+    def __enter__(self) -> WorkFolder:
+        self._check()
+        with output_errors(self.path):
+            self.path.mkdir(exist_ok=True)
+            try:
+                self._lock.acquire()
+            except Timeout as error:
+                raise self._busy() from error
+        owner = {"pid": os.getpid(), "host": socket.gethostname()}
+        with suppress(OSError):  # it only helps others to a better message
+            (self.path / _OWNER).write_text(json.dumps(owner))
+        return self
+
+    def _check(self) -> None:
+        if self.resume and self.output.exists() and not self.may_replace:
+            raise UsageError(
+                f"{self.output}: exists already, and no unfinished run belongs to it",
+                "it is complete; add --overwrite to make it anew",
+            )
+        check_output(self.output, self.may_replace)
+        if self.is_begun and not (self.resume or self.overwrite):
+            raise UsageError(
+                f"{self.path}: holds the work of a run that ended early",
+                "go on with it with --resume, or start anew with --overwrite",
+            )
+
+    def _busy(self) -> ResourceError:
+        owner = {"pid": "?", "host": "?"}
+        with suppress(OSError, ValueError):
+            owner = json.loads((self.path / _OWNER).read_text())
+        return ResourceError(
+            f"{self.output}: process {owner['pid']} on {owner['host']} is writing it",
+            "wait until it is done, or choose another output",
+        )
+
+    def begin(self, identity: Mapping[str, Any]) -> datetime:
+        """Say which run this is, before its work; gives the time when it was first begun.
+
+        Parameters
+        ----------
+        identity : everything that the work depends on, JSON types only
+
+        Raises
+        ------
+        UsageError
+            The work here belongs to a run with other options, model or input.
+        """
+        identity = json.loads(json.dumps(identity))
+        remove_leftovers(self.output)
+        if self.is_begun and self.resume:
+            run = json.loads((self.path / _RUN).read_text())
+            if differences := list(_differences(run["identity"], identity)):
+                raise UsageError(
+                    f"{self.path}: belongs to another run: {'; '.join(differences)}",
+                    "repeat the options of that run, or start anew with --overwrite",
+                )
+            return datetime.fromisoformat(run["started"])
+        started = datetime.now(UTC)
+        run = {"started": started.isoformat(), "identity": identity}
+        with output_errors(self.path):
+            self._clear()
+            write_safely(self.path / _RUN, json.dumps(run, indent=1).encode())
+        return started
+
+    def folder(self, name: str) -> Path:
+        """A folder in the work folder, made if it is not there."""
+        path = self.path / name
+        with output_errors(path):
+            path.mkdir(exist_ok=True)
+        return path
+
+    def finish(self) -> None:
+        """Nothing here is needed any more: remove it when the context ends."""
+        self._done = True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._done or not any(self.path.glob(BANDS)):
+            with suppress(OSError):
+                self._clear()
+            self._remove()
+            self._lock.release()
+            self._remove()  # Windows removes no file that is open
+        else:
+            self._lock.release()
+            self._monitor.warn(
+                f"{self.path} keeps what is done: the same command with --resume goes on there"
+            )
+
+    def _clear(self) -> None:
+        """Remove the work, but not the lock; the file that makes it count goes first."""
+        (self.path / _RUN).unlink(missing_ok=True)
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in (_LOCK, _OWNER):
+                path.unlink()
+
+    def _remove(self) -> None:
+        """Remove the empty folder; another run may just be taking it over."""
+        with suppress(OSError):
+            if os.name == "nt" or self._lock.is_locked:
+                (self.path / _OWNER).unlink(missing_ok=True)
+                (self.path / _LOCK).unlink(missing_ok=True)
+            self.path.rmdir()
+
+
+def _differences(before: object, now: object, name: str = "") -> Iterator[str]:
+    """What differs between two JSON values, in words."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted({*before, *now}):
+            yield from _differences(before.get(key), now.get(key), f"{name} {key}".strip())
+    elif before != now:
+        yield f"{name} was {json.dumps(before)} and is {json.dumps(now)}"
