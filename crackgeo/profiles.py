@@ -26,7 +26,7 @@ _RIDGE_PX = 1.5  # the ridge lies this close to the thinned line
 _VALLEY = 0.05  # a rise by so much beyond the foot is the next crack (or noise)
 # How wide a crack is in units of its edges' blur, and in pixels: below the first number its
 # integral is the width, above the second the crossing, blended between.
-_BLURS = (3.75, 4.75)
+_BLURS = (3.5, 4.5)
 _PIXELS = (1.5, 3.0)
 _QUARTILES = 1.349  # a Gaussian's quartiles lie so many standard deviations apart
 _TOP = 0.34  # erf(_TOP * width / blur): what blur leaves of a plateau, on its middle quarter
