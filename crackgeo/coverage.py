@@ -7,7 +7,7 @@ that memory is bounded by the number of cells and not by the raster; then trace 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ from .specs import PROB_NODATA
 from .vectors import FeatureTable
 
 _BAND_PX = 512  # rows read at a time: a row of tiles of the rasters that crackgeo writes
-_NO_DATA = "no data in the raster"
+_REASONS = ("", "no data in the raster", "damaged: the raster cannot be read here")
 
 
 class ProbabilitySource(Protocol):
@@ -67,6 +67,7 @@ def coverage_table(
     source: ProbabilitySource,
     grid: Grid,
     max_cells: int = 4_000_000,
+    damaged: Sequence[Window] = (),
     monitor: Monitor = SILENT,
 ) -> Coverage:
     """Outline what was surveyed and what was not; together they fill the raster's rectangle.
@@ -76,6 +77,7 @@ def coverage_table(
     source : the probability raster
     grid : its place
     max_cells : cells at most; a raster of fewer pixels is outlined pixel by pixel
+    damaged : windows whose lack of data has this reason
     monitor : progress by rows, and the wish to stop
 
     Returns
@@ -92,12 +94,12 @@ def coverage_table(
     if max_cells < 1:
         raise UsageError(f"coverage needs at least one cell, not {max_cells}")
     cells = _count(source, grid, max_cells, monitor)
-    labels, n_surveyed = _label(cells.surveyed)
+    labels, last = _label(_reasons(cells, damaged))
     geometry, numbers = _trace(labels, cells.size_px, grid)
-    surveyed = numbers <= n_surveyed
+    reason = np.searchsorted(last, numbers)
     columns: dict[str, NDArray[Any]] = {
-        "surveyed": surveyed,
-        "reason": np.where(surveyed, "", _NO_DATA),
+        "surveyed": reason == 0,
+        "reason": np.array(_REASONS)[reason],
         "area_m2": np.bincount(labels.ravel(), cells.area_m2.ravel())[numbers],
     }
     return Coverage(FeatureTable(geometry, columns), cells.surveyed_m2)
@@ -146,6 +148,8 @@ def _cell_sums(
     totals = np.multiply.outer(heights, widths)
     if not valid.any():  # most bands of a raster that follows a road
         return np.zeros_like(totals), totals
+    if valid.all():
+        return totals, totals
     by_row = np.add.reduceat(valid, row_starts, axis=0, dtype=np.int64)
     return np.add.reduceat(by_row, col_starts, axis=1), totals
 
@@ -166,16 +170,29 @@ def _centres(start: int, end: int, step: int) -> Floats:
     return np.asarray((edges[1:] + edges[:-1]) / 2, np.float64)
 
 
-def _label(surveyed: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
-    """Number the connected parts from 1: the surveyed ones first, then the others."""
+def _reasons(cells: _Cells, damaged: Sequence[Window]) -> NDArray[np.uint8]:
+    """Number of the reason of each cell, see `_REASONS`; 0 where it was surveyed."""
+    reasons = np.where(cells.surveyed, 0, 1).astype(np.uint8)
+    size = cells.size_px
+    for window in damaged:
+        row, col = max(0, window.row // size), max(0, window.col // size)
+        rows = slice(row, max(row, -(-window.row_end // size)))
+        cols = slice(col, max(col, -(-window.col_end // size)))
+        reasons[rows, cols][~cells.surveyed[rows, cols]] = 2
+    return reasons
+
+
+def _label(reasons: NDArray[np.uint8]) -> tuple[NDArray[np.int32], list[int]]:
+    """Number the connected parts of each reason from 1, by rising reason; last number of each."""
     from scipy import ndimage
 
-    labels = np.empty(surveyed.shape, np.int32)
-    n_surveyed = int(ndimage.label(surveyed, output=labels))
-    gaps = np.empty(surveyed.shape, np.int32)
-    ndimage.label(~surveyed, output=gaps)
-    labels[~surveyed] = gaps[~surveyed] + n_surveyed
-    return labels, n_surveyed
+    labels, last = np.zeros(reasons.shape, np.int32), [0]
+    part = np.empty(reasons.shape, np.int32)
+    for reason in range(len(_REASONS)):
+        count = int(ndimage.label(reasons == reason, output=part))
+        labels[part > 0] = part[part > 0] + last[-1]
+        last.append(last[-1] + count)
+    return labels, last[1:]
 
 
 def _trace(

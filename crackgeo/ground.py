@@ -85,7 +85,7 @@ def pixel_size_m(grid: Grid) -> tuple[float, float]:
 
 def pixel_area_m2(grid: Grid, cols: Floats, rows: Floats) -> Floats:
     """Ground area of a pixel at each place, square metres, float64 `[n]`; see `ground_matrix`."""
-    return np.asarray(np.abs(np.linalg.det(ground_field(grid).matrices(cols, rows))))
+    return ground_field(grid).areas(cols, rows)
 
 
 def segment_vectors_m(grid: Grid, cols: Floats, rows: Floats) -> Floats:
@@ -129,20 +129,27 @@ class GroundField:
 
     def matrices(self, cols: Floats, rows: Floats) -> Floats:
         """Matrices at pixel coordinates `[n]`, float64 `[n, 2, 2]`."""
-        out = np.empty((len(cols), 2, 2))
+        return self._interpolated(self.nodes, cols, rows)
+
+    def areas(self, cols: Floats, rows: Floats) -> Floats:
+        """Ground area of a pixel at pixel coordinates `[n]`, float64 `[n]`."""
+        return self._interpolated(np.abs(np.linalg.det(self.nodes)), cols, rows)
+
+    def _interpolated(self, nodes: Floats, cols: Floats, rows: Floats) -> Floats:
+        """Values of the nodes `[node_rows, node_cols, ...]`, bilinear between them."""
+        out = np.empty((len(cols), *nodes.shape[2:]))
+        high_row, high_col = nodes.shape[0] - 2, nodes.shape[1] - 2
         for begin in range(0, len(cols), _POINTS_AT_ONCE):
             part = slice(begin, begin + _POINTS_AT_ONCE)
-            out[part] = self._interpolated(cols[part], rows[part])
+            u, v = cols[part] / self.step_col, rows[part] / self.step_row
+            j = np.clip(u.astype(np.int64), 0, high_col)
+            i = np.clip(v.astype(np.int64), 0, high_row)
+            per_point = (-1,) + (1,) * (nodes.ndim - 2)
+            fu, fv = (u - j).reshape(per_point), (v - i).reshape(per_point)
+            top = nodes[i, j] * (1 - fu) + nodes[i, j + 1] * fu
+            bottom = nodes[i + 1, j] * (1 - fu) + nodes[i + 1, j + 1] * fu
+            out[part] = top * (1 - fv) + bottom * fv
         return out
-
-    def _interpolated(self, cols: Floats, rows: Floats) -> Floats:
-        high_row, high_col = self.nodes.shape[0] - 2, self.nodes.shape[1] - 2
-        u, v = cols / self.step_col, rows / self.step_row
-        i, j = np.clip(v.astype(np.int64), 0, high_row), np.clip(u.astype(np.int64), 0, high_col)
-        fu, fv = (u - j)[:, None, None], (v - i)[:, None, None]
-        top = self.nodes[i, j] * (1 - fu) + self.nodes[i, j + 1] * fu
-        bottom = self.nodes[i + 1, j] * (1 - fu) + self.nodes[i + 1, j + 1] * fu
-        return np.asarray(top * (1 - fv) + bottom * fv)
 
 
 @lru_cache(maxsize=8)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import shapely
@@ -167,8 +166,7 @@ def measure_branches(
     reach = branches.radius_px + BEYOND_PX
     free = _free_ends(branches, nodes, closed)
     tips = _tip_points(x, y, reach, branches, free)
-    along = _in_blocks(measure_profiles, source, (x, y, tx, ty, reach), spec, workers, monitor)
-    beyond = _in_blocks(measure_tips, source, tuple(tips.T), spec, workers, SILENT)
+    along, beyond = _in_blocks(source, (x, y, tx, ty, reach), tips, spec, workers, monitor)
     shift = np.clip(along[:, 1], -_MAX_SHIFT_PX, _MAX_SHIFT_PX)
     shift[branches.ends[~closed]] = 0.0
     shift, _ = smooth(shift, shift, branches.offsets, closed, spec.smooth_px)  # quiets noise
@@ -207,43 +205,56 @@ def _tip_points(x: Floats, y: Floats, reach: Floats, branches: Branches, free: B
 
 
 def _in_blocks(
-    kernel: Any,
     source: ProbabilitySource,
     points: Columns,
+    tips: Floats,
     spec: VectorSpec,
     workers: int,
     monitor: Monitor,
-) -> Floats:
-    """Run a kernel over points, block by block; its results in the order of the points.
+) -> tuple[Floats, Floats]:
+    """`measure_profiles` at the points and `measure_tips` at the tips; each block is read once.
 
     `points` are the columns of the array that the kernel takes: x, y, tangent, reach.
     """
-    columns = -(-source.shape[1] // spec.block_px)
-    col, row = ((v // spec.block_px).astype(np.int64) for v in points[:2])
-    cell = np.clip(row, 0, None) * columns + np.clip(col, 0, columns - 1)
+    along, beyond = np.zeros((len(points[0]), 4)), np.zeros((len(tips), 2))
+    groups = _by_block(points[0], points[1], source.shape, spec.block_px)
+    tip_groups = _by_block(tips[:, 0], tips[:, 1], source.shape, spec.block_px)
+    # A tip is also a point, so blocks without points have no tips.
+    pairs = [(own, ends) for own, ends in zip(groups, tip_groups, strict=True) if len(own)]
+    function = partial(_measure_block, source, points, tips, spec.threshold_low)
+    parts: Iterator[tuple[Floats, Floats]] = parallel(function, pairs, workers)
+    for done, ((own, ends), part) in enumerate(zip(pairs, parts, strict=True), 1):
+        monitor.step("widths", done, len(pairs))
+        along[own], beyond[ends] = part
+    return along, beyond
+
+
+def _by_block(x: Floats, y: Floats, shape: tuple[int, int], block_px: int) -> list[Ints]:
+    """Numbers of the points in every block of a raster."""
+    rows, columns = (-(-side // block_px) for side in shape)
+    col = np.clip((x // block_px).astype(np.int64), 0, columns - 1)
+    row = np.clip((y // block_px).astype(np.int64), 0, rows - 1)
+    cell = row * columns + col
     order = np.argsort(cell, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(cell[order])) + 1) if len(order) else []
-    function = partial(_measure_block, kernel, source, points, spec.threshold_low)
-    parts: Iterator[Floats] = parallel(function, groups, workers)
-    out = np.zeros((len(cell), 4))
-    for done, (group, part) in enumerate(zip(groups, parts, strict=True), 1):
-        monitor.step("widths", done, len(groups))
-        out[group, : part.shape[1]] = part
-    return out
+    return np.split(order, np.searchsorted(cell[order], np.arange(1, rows * columns)))
 
 
 def _measure_block(
-    kernel: Any, source: ProbabilitySource, points: Columns, edge_level: float, group: Ints
-) -> Floats:
-    own = np.stack([column[group] for column in points], axis=-1)
+    source: ProbabilitySource,
+    points: Columns,
+    tips: Floats,
+    edge_level: float,
+    groups: tuple[Ints, Ints],
+) -> tuple[Floats, Floats]:
+    own, ends = np.stack([column[groups[0]] for column in points], axis=-1), tips[groups[1]]
     low = np.floor(own[:, :2].min(axis=0)).astype(np.int64)
     high = np.ceil(own[:, :2].max(axis=0)).astype(np.int64)
     tight = Window(int(low[1]), int(low[0]), int(high[1] - low[1]) + 1, int(high[0] - low[0]) + 1)
-    window = grown(tight, int(np.ceil(own[:, 4].max())) + 2, source.shape)
+    reach = max(own[:, 4].max(), ends[:, 4].max(initial=0.0))
+    window = grown(tight, int(np.ceil(reach)) + 2, source.shape)
     codes = np.ascontiguousarray(source.read(window))
-    height, width = source.shape
-    result: Floats = kernel(codes, window.row, window.col, height, width, own, edge_level)
-    return result
+    place = (codes, window.row, window.col, *source.shape)
+    return measure_profiles(*place, own, edge_level), measure_tips(*place, ends, edge_level)
 
 
 @compiled

@@ -6,12 +6,15 @@ Frozen dataclasses, checked when made; a wrong value raises `UsageError` that na
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from .errors import UsageError
 
 TILE_PX = 448  # the CrackSAM paper's patch; 14 windows of 32 px, so it fits `compact` too
 PROB_SCALE = 1 / 254  # a probability raster holds round(p * 254) ...
 PROB_NODATA = 255  # ... and this where nothing was surveyed
+
+OnError = Literal["fail", "skip"]  # what to do with rasters, and blocks, that cannot be read
 
 
 def _require(condition: bool, message: str) -> None:
@@ -107,7 +110,7 @@ class VectorSpec:
     smooth_px: float = 2.0
     simplify_px: float = 0.25
     thin_iterations: int = 64
-    block_px: int = 1024
+    block_px: int = 2048
 
     def __post_init__(self) -> None:
         _require(0 < self.threshold < 1, f"--threshold must lie in (0, 1), not {self.threshold}")
