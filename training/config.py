@@ -60,6 +60,7 @@ class TrainConfig:
 
     `skeleton_weight` weighs the recall of centrelines in the loss, see `losses.crack_loss`.
     `stop_after` ends the run early in a schedule of `iterations`, for a next stage to go on from.
+    `teacher` names a model whose probabilities are learned instead of masks, see `distil`.
     """
 
     seed: int
@@ -74,6 +75,7 @@ class TrainConfig:
     checkpoint_every: int
     skeleton_weight: float = 0.0
     stop_after: int | None = None
+    teacher: str | None = None
 
     @property
     def last(self) -> int:

@@ -170,6 +170,11 @@ class CrackDataset(Dataset[tuple[Tensor, Tensor]]):
         share = np.array([weights[name] for name in self.sets])
         self.share = share / share.sum()
 
+    def read(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """One picture and its label, without the rim of loose masks."""
+        image, mask = read_pair(record)
+        return image, loosen(mask, self.config.data.loose_px.get(record.set, 0.0))
+
     def __len__(self) -> int:
         return self.config.train.last * self.config.train.batch
 
@@ -181,8 +186,7 @@ class CrackDataset(Dataset[tuple[Tensor, Tensor]]):
         else:
             name = self.sets[rng.choice(len(self.sets), p=self.share)]
             record = self.by_set[name][rng.integers(len(self.by_set[name]))]
-            image, mask = read_pair(record)
-            label = loosen(mask, self.config.data.loose_px.get(name, 0.0))
+            image, label = self.read(record)
         image, label = augment(image, label, self.config.augment, rng)
         if self.config.train.skeleton_weight > 0:
             label = mark_core(label)

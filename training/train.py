@@ -6,7 +6,7 @@ import csv
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
@@ -22,7 +22,8 @@ from crackgeo.models.compact import CompactNet
 from crackgeo.monitor import SILENT, Monitor
 
 from .config import Config
-from .data import CrackDataset, training_records
+from .data import CrackDataset, Record, training_records
+from .distil import UnlabelledDataset, load_teacher, taught_loss, teach
 from .losses import crack_loss
 
 Report = Callable[[str], None]
@@ -78,7 +79,7 @@ def train(
     cv2.setNumThreads(1)
     out_dir.mkdir(parents=True, exist_ok=True)
     run = _Run(config, out_dir / "checkpoint.pt", start)
-    dataset = CrackDataset(training_records(data_dir, config.data), config)
+    dataset = _samples(training_records(data_dir, config.data), config)
     rest = Subset(dataset, range(run.iteration * config.train.batch, len(dataset)))
     loader = DataLoader(rest, batch_size=config.train.batch, num_workers=1, prefetch_factor=4)
     with (out_dir / "log.csv").open("a", newline="") as log:
@@ -87,6 +88,11 @@ def train(
         finally:
             run.save()
     return run.checkpoint
+
+
+def _samples(records: Sequence[Record], config: Config) -> CrackDataset:
+    kind = CrackDataset if config.train.teacher is None else UnlabelledDataset
+    return kind(records, config)
 
 
 class _Log:
@@ -130,6 +136,8 @@ class _Run:
         self.net = CompactNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.iteration = 0
         self.optimizer = _optimizer(self.net, config)
+        name = config.train.teacher
+        self.teacher = None if name is None else load_teacher(name, config.augment.crop_px)
         if checkpoint.exists():
             self._load()
         else:
@@ -163,7 +171,10 @@ class _Run:
         self.net.train()
         logits = self.net(image.to(memory_format=torch.channels_last))
         train = self.config.train
-        loss = crack_loss(logits, label, train.dice_weight, train.skeleton_weight)
+        if self.teacher is not None:
+            loss = taught_loss(logits, teach(self.teacher, image), train.dice_weight)
+        else:
+            loss = crack_loss(logits, label, train.dice_weight, train.skeleton_weight)
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the loss is {loss.item()} at iteration {self.iteration}",

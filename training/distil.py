@@ -1,0 +1,73 @@
+"""Teach `compact` what a large model sees: `teacher = "cracksam.safetensors"` in `[train]`.
+
+The teacher's probabilities take the place of masks, so any imagery will do: the column `mask` of
+the manifest is not looked at. Hinton, Vinyals and Dean 2015; at temperature 1, as a pixel has two
+classes only.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from crackgeo.errors import InputError, UsageError
+from crackgeo.models.protocol import Segmenter
+from crackgeo.models.registry import load_model
+
+from .data import CrackDataset, Record
+
+
+class UnlabelledDataset(CrackDataset):
+    """The same crops, of pictures without masks; their labels are empty."""
+
+    def read(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """One picture, and nothing said about it."""
+        image = cv2.imread(str(record.image), cv2.IMREAD_COLOR)
+        if image is None:
+            raise InputError(f"{record.image}: missing, or not an image")
+        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8)
+        return rgb, np.zeros(rgb.shape[:2], np.uint8)
+
+
+def load_teacher(name_or_path: str, crop_px: int) -> Segmenter:
+    """The model that teaches.
+
+    Raises
+    ------
+    ModelError
+        No such model.
+    UsageError
+        Crops are not of its size.
+    """
+    teacher = load_model(name_or_path)
+    if crop_px != teacher.info.tile_px:
+        raise UsageError(
+            f"the teacher {name_or_path} sees {teacher.info.tile_px} px, crops have {crop_px}",
+            f"set crop_px = {teacher.info.tile_px} in [augment]",
+        )
+    return teacher
+
+
+def teach(teacher: Segmenter, images: Tensor) -> Tensor:
+    """What the teacher says of a batch `[N, 3, H, W]` in [-1, 1]: float `[N, 1, H, W]`, 0 to 1."""
+    pixels = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    said = teacher.predict(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+    return torch.from_numpy(said)[:, None].to(images.device)
+
+
+def taught_loss(logits: Tensor, said: Tensor, dice_weight: float) -> Tensor:
+    """Binary cross entropy and soft Dice against probabilities, as `losses.crack_loss` for masks.
+
+    Parameters
+    ----------
+    logits : float `[N, 1, H, W]`
+    said : float `[N, 1, H, W]`, 0 to 1
+    dice_weight : of the Dice term
+    """
+    p = logits.sigmoid()
+    dice = 1 - (2 * (p * said).sum() + 1) / ((p * p).sum() + (said * said).sum() + 1)
+    return F.binary_cross_entropy_with_logits(logits, said) + dice_weight * dice
