@@ -41,7 +41,7 @@ SETUP = Switch(
     tr("Set up the engine"),
     tr(
         "Makes, finishes or repairs the engine's own Python environment in your user folder. "
-        "QGIS's Python is not touched. Needs about 2.5 GB of room and some minutes; what was "
+        "QGIS's Python is not touched. Needs about 3 GB of room and some minutes; what was "
         "interrupted goes on where it stopped."
     ),
     default=False,

@@ -40,8 +40,8 @@
   </message>
   <message>
    <location filename="../algorithms/check_engine.py" />
-   <source>Makes, finishes or repairs the engine's own Python environment in your user folder. QGIS's Python is not touched. Needs about 2.5 GB of room and some minutes; what was interrupted goes on where it stopped.</source>
-   <translation>Legt die eigene Python-Umgebung der Engine in Ihrem Benutzerordner an, vervollständigt oder repariert sie. Das Python von QGIS bleibt unberührt. Braucht etwa 2,5 GB Platz und einige Minuten; was unterbrochen wurde, geht dort weiter, wo es aufgehört hat.</translation>
+   <source>Makes, finishes or repairs the engine's own Python environment in your user folder. QGIS's Python is not touched. Needs about 3 GB of room and some minutes; what was interrupted goes on where it stopped.</source>
+   <translation>Legt die eigene Python-Umgebung der Engine in Ihrem Benutzerordner an, vervollständigt oder repariert sie. Das Python von QGIS bleibt unberührt. Braucht etwa 3 GB Platz und einige Minuten; was unterbrochen wurde, geht dort weiter, wo es aufgehört hat.</translation>
   </message>
   <message>
    <location filename="../algorithms/check_engine.py" />
