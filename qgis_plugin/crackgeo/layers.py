@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from qgis.core import QgsProcessingContext, QgsProcessingOutputVectorLayer
+from qgis.core import (
+    QgsProcessingContext,
+    QgsProcessingLayerPostProcessorInterface,
+    QgsProcessingOutputVectorLayer,
+)
 
 from .translation import tr
 
-# Layers of the engine's GeoPackage in the order they are drawn, the last on top. The styles lie
-# in the file (table layer_styles); QGIS loads them with the layer.
+# Layers of the engine's GeoPackage in the order they are drawn, the last on top.
 LAYERS = (
     ("COVERAGE", "coverage", tr("Coverage")),
     ("POLYGONS", "crack_polygons", tr("Crack outlines")),
     ("OUTPUT", "cracks", tr("Cracks")),
 )
+
+
+class EmbeddedStyle(QgsProcessingLayerPostProcessorInterface):
+    """Gives a layer the style that the engine stored in the file (table layer_styles).
+
+    Processing loads layers without it.
+    """
+
+    def postProcessLayer(self, layer, context, feedback):
+        """Called by QGIS when the layer is in the project."""
+        layer.loadDefaultStyle()
+        layer.triggerRepaint()
 
 
 def layer_outputs() -> list[QgsProcessingOutputVectorLayer]:
@@ -25,23 +40,27 @@ def layer_uris(path: str) -> dict[str, str]:
     return {name: f"{path}|layername={layer}" for name, layer, _ in LAYERS}
 
 
-def load_with_cracks(context: QgsProcessingContext, path: str, title: str) -> None:
-    """If the cracks are to be loaded, load the layers that belong to them, all named.
+def load_with_cracks(
+    context: QgsProcessingContext, path: str, title: str, style: EmbeddedStyle
+) -> None:
+    """If the cracks are to be loaded, load the layers that belong to them, named and styled.
 
     Parameters
     ----------
     context : of the run
     path : the GeoPackage, as the user gave it
     title : what the layers are named after
+    style : the caller keeps it, for QGIS does not
     """
     waiting = context.layersToLoadOnCompletion()
     if path not in waiting:
         return
     project = waiting.pop(path).project
     loaded = {}
-    for name, uri in layer_uris(path).items():
-        label = next(label for output, _, label in LAYERS if output == name)
+    uris = layer_uris(path)
+    for name, _, label in LAYERS:
         details = QgsProcessingContext.LayerDetails(f"{label}, {title}", project, name)
         details.forceName = True
-        loaded[uri] = details
+        details.setPostProcessor(style)
+        loaded[uris[name]] = details
     context.setLayersToLoadOnCompletion({**waiting, **loaded})

@@ -6,7 +6,7 @@ nothing on the command line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from qgis.core import (
@@ -14,6 +14,7 @@ from qgis.core import (
     QgsProcessingAlgorithm,
     QgsProcessingContext,
     QgsProcessingException,
+    QgsProcessingFeedback,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
@@ -33,11 +34,16 @@ from .translation import tr
 
 @dataclass(frozen=True)
 class Values:
-    """The values of one run: the algorithm reads them, `of` is what the user gave."""
+    """The values of one run: the algorithm reads them, `of` is what the user gave.
+
+    `paths` collects where outputs go: QGIS names another temporary file each time it is asked.
+    """
 
     algorithm: QgsProcessingAlgorithm
     of: dict[str, Any]
     context: QgsProcessingContext
+    feedback: QgsProcessingFeedback
+    paths: dict[str, str] = field(default_factory=dict)  # of outputs, by name
 
     def given(self, name: str) -> bool:
         """Whether the user gave a value."""
@@ -217,7 +223,7 @@ class Vector(Parameter):
 
     def _text(self, values: Values) -> str:
         return values.algorithm.parameterAsCompatibleSourceLayerPath(
-            values.of, self.name, values.context, [], "gpkg"
+            values.of, self.name, values.context, [], "gpkg", values.feedback
         )
 
 
@@ -227,28 +233,17 @@ class Output(Parameter):
 
     suffix: str = ""
 
-    def path(self, values: Values) -> str:
-        """Where it goes, empty if it is not wanted.
-
-        Raises
-        ------
-        QgsProcessingException
-            It would be another format than the engine writes.
-        """
-        if self.optional and not values.given(self.name):
-            return ""
+    def _text(self, values: Values) -> str:
         path = self._path(values)
         if not path.lower().endswith(self.suffix):
             raise QgsProcessingException(
                 tr("{}: the file must end in {}, not {}").format(self.label, self.suffix, path)
             )
+        values.paths[self.name] = path
         return path
 
     def _path(self, values: Values) -> str:
         return values.algorithm.parameterAsOutputLayer(values.of, self.name, values.context)
-
-    def _text(self, values: Values) -> str | None:
-        return self.path(values) or None
 
 
 class VectorOutput(Output):

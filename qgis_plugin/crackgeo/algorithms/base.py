@@ -28,7 +28,7 @@ from ..engine import (
     quoted,
     run_engine,
 )
-from ..parameters import Output, Parameter, Raster, Values
+from ..parameters import Parameter, Raster, Values
 from ..progress import Progress
 from ..translation import tr
 
@@ -147,10 +147,10 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
 
     def prepareAlgorithm(self, parameters, context, feedback):
         """Read the layers, in the thread they live in; write what the engine reads."""
-        values = Values(self, parameters, context)
+        values = Values(self, parameters, context, feedback)
         given = (argument for p in self.PARAMETERS for argument in p.arguments(values))
         self.arguments = [self.COMMAND, *given, *self.FLAGS]
-        self.paths = {p.name: p.path(values) for p in self.PARAMETERS if isinstance(p, Output)}
+        self.paths = values.paths
         return True
 
     def processAlgorithm(
@@ -176,7 +176,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         values = {v.name: v.of(result.values) for v in self.VALUES}
         for value in self.VALUES:
             feedback.pushInfo(f"{value.label}: {_readable(values[value.name])}")
-        return {**{k: path for k, path in self.paths.items() if path}, **values}
+        return {**self.paths, **values}
 
     def run_command(self, feedback: QgsProcessingFeedback) -> Result:
         """Find the engine, say the command, run it."""

@@ -1,0 +1,227 @@
+"""Runs inside QGIS, most with an engine that only pretends: what goes in and what comes back."""
+
+import shlex
+import time
+from pathlib import Path
+
+import processing
+import pytest
+from processing.gui.AlgorithmExecutor import execute
+from processing.gui.Postprocessing import handleAlgorithmResults
+from qgis.core import (
+    QgsApplication,
+    QgsFeature,
+    QgsGeometry,
+    QgsProcessingAlgRunnerTask,
+    QgsProcessingContext,
+    QgsProcessingException,
+    QgsProcessingModelAlgorithm,
+    QgsProcessingModelChildAlgorithm,
+    QgsProcessingModelChildParameterSource,
+    QgsProcessingModelOutput,
+    QgsProcessingModelParameter,
+    QgsProcessingParameterRasterLayer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsVectorLayer,
+)
+
+pytestmark = pytest.mark.qgis
+MAP = "crackgeo:mapcracks"
+
+
+def words(feedback):
+    """The command line in the log, as words."""
+    (command,) = feedback.of("command")
+    return shlex.split(command)
+
+
+def option(feedback, name):
+    found = words(feedback)
+    return found[found.index(name) + 1]
+
+
+def test_results_progress_and_command(fake_engine, feedback, survey, tmp_path):
+    out = str(tmp_path / "o.gpkg")
+    result = processing.run(MAP, {"INPUT": survey, "GSD": 0.004, "OUTPUT": out}, feedback=feedback)
+    assert result["OUTPUT"] == f"{out}|layername=cracks"
+    assert option(feedback, "--output") == out
+    assert (result["COUNT"], result["LENGTH"], result["LONGEST"]) == (2, 1.5, 1.0)
+    assert (result["WIDEST"], result["WIDTH_MEAN"]) == (4.5, None)
+    assert QgsVectorLayer(result["COVERAGE"], "c", "ogr").isValid()
+    assert words(feedback)[:3] == [str(fake_engine), "map", survey]
+    assert option(feedback, "--gsd") == "0.004"
+    assert "--threshold" not in words(feedback)
+    assert feedback.of("warning") == ["pixels are coarse"]
+    assert "pretending" in feedback.of("console")
+    assert feedback.percents[0] == pytest.approx(40)  # half of the model's 80 %
+    assert any("2 min left" in text for text in feedback.of("progress"))
+
+
+def test_an_extent_is_handed_over_in_the_crs_of_the_raster(fake_engine, feedback, survey, tmp_path):
+    part = QgsRectangle(500000.1, 5399999.5, 500000.4, 5399999.9)
+    parameters = {"INPUT": survey, "EXTENT": part, "NODATA": -9999, "OUTPUT": "TEMPORARY_OUTPUT"}
+    processing.run(MAP, parameters, feedback=feedback)
+    (bbox,) = [w for w in words(feedback) if w.startswith("--bbox")]
+    assert [float(v) for v in bbox.partition("=")[2].split(",")] == pytest.approx(
+        [500000.1, 5399999.5, 500000.4, 5399999.9], abs=1e-4
+    )
+    assert option(feedback, "--nodata") == "-9999"
+
+
+def test_a_layer_in_memory_becomes_a_file(fake_engine, feedback, survey):
+    layer = QgsVectorLayer("Polygon?crs=EPSG:32632", "lanes", "memory")
+    feature = QgsFeature()
+    feature.setGeometry(QgsGeometry.fromRect(QgsRectangle(500000, 5399999, 500001, 5400000)))
+    layer.dataProvider().addFeature(feature)
+    parameters = {"INPUT": survey, "AOI": layer, "OUTPUT": "TEMPORARY_OUTPUT"}
+    processing.run(MAP, parameters, feedback=feedback)
+    written = QgsVectorLayer(option(feedback, "--aoi"), "a", "ogr")
+    assert written.isValid()
+    assert written.featureCount() == 1
+    assert written.crs().authid() == "EPSG:32632"
+
+
+def test_errors_arrive_whole(fake_engine, feedback, survey, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_FAILS", "1")
+    with pytest.raises(QgsProcessingException) as caught:
+        processing.run(MAP, {"INPUT": survey, "OUTPUT": str(tmp_path / "o.gpkg")})
+    assert "survey.tif: damaged" in str(caught.value)
+    assert "copy it again" in str(caught.value)
+
+
+def test_a_wrong_version_is_refused(fake_engine, survey, monkeypatch):
+    monkeypatch.setenv("FAKE_VERSION", "9.9.9")
+    with pytest.raises(QgsProcessingException, match=r"9\.9\.9"):
+        processing.run(MAP, {"INPUT": survey, "OUTPUT": "TEMPORARY_OUTPUT"})
+
+
+def test_a_missing_engine_is_named(provider, survey, monkeypatch):
+    monkeypatch.setenv("CRACKGEO_EXECUTABLE", "/nowhere/crackgeo")
+    with pytest.raises(QgsProcessingException, match=r"/nowhere/crackgeo(.|\n)*Engine"):
+        processing.run(MAP, {"INPUT": survey, "OUTPUT": "TEMPORARY_OUTPUT"})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "word"),
+    [
+        ({"INPUT": "/nowhere.tif"}, "INPUT"),
+        ({"OUTPUT": "/tmp/cracks.shp"}, "gpkg"),
+        ({"THRESHOLD": 7}, "THRESHOLD"),
+        ({"DEVICE": "toaster"}, "DEVICE"),
+    ],
+)
+def test_wrong_parameters_are_refused(fake_engine, feedback, survey, parameters, word):
+    with pytest.raises(QgsProcessingException):
+        processing.run(
+            MAP,
+            {"INPUT": survey, "OUTPUT": "TEMPORARY_OUTPUT", **parameters},
+            feedback=feedback,
+        )
+    assert any(word in text for text in feedback.of("error"))
+    assert feedback.of("command") == []
+
+
+def test_a_web_layer_is_refused_with_what_to_do(fake_engine, feedback):
+    web = QgsRasterLayer("type=xyz&url=file:///nowhere/{z}/{x}/{y}.png", "tiles", "wms")
+    assert web.isValid()
+    with pytest.raises(QgsProcessingException, match="save the layer"):
+        processing.run(MAP, {"INPUT": web, "OUTPUT": "TEMPORARY_OUTPUT"}, feedback=feedback)
+
+
+def test_cancel_in_a_task_takes_less_than_a_second(
+    fake_engine, feedback, survey, tmp_path, monkeypatch, qgis_app
+):
+    monkeypatch.setenv("FAKE_WAITS", "1")
+    context = QgsProcessingContext()
+    target = tmp_path / "o.gpkg"
+    algorithm = QgsApplication.processingRegistry().algorithmById(MAP)
+    parameters = {"INPUT": survey, "OUTPUT": str(target)}
+    task = QgsProcessingAlgRunnerTask(algorithm, parameters, context, feedback)
+    done = []
+    task.executed.connect(lambda ok, results: done.append(results))
+    QgsApplication.taskManager().addTask(task)
+    began = cancelled = time.monotonic()
+    while not done and time.monotonic() - began < 20:
+        qgis_app.processEvents()
+        if feedback.percents and not task.isCanceled():
+            cancelled = time.monotonic()
+            task.cancel()
+        time.sleep(0.01)
+    assert done == [{}]
+    assert time.monotonic() - cancelled < 1
+    assert not target.exists()
+    assert any("Cancelled" in text for text in feedback.of("info"))
+
+
+def test_result_layers_are_named_and_styled(fake_engine, feedback, survey, qgis_new_project):
+    context = QgsProcessingContext()
+    context.setProject(QgsProject.instance())
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(MAP)
+    parameters = {"INPUT": survey, "OUTPUT": "TEMPORARY_OUTPUT"}
+    processing.runAndLoadResults(algorithm, parameters, feedback=feedback, context=context)
+    layers = {layer.name(): layer for layer in QgsProject.instance().mapLayers().values()}
+    cracks, outlines = layers["Cracks, survey one"], layers["Crack outlines, survey one"]
+    assert set(layers) == {cracks.name(), outlines.name(), "Coverage, survey one"}
+    assert cracks.renderer().type() == "graduatedSymbol"
+    assert [r.label() for r in cracks.renderer().ranges()][1] == "0.3 - 1.3 mm"
+    assert cracks.labelsEnabled()
+    assert cracks.labeling().settings().scaleVisibility
+    assert layers["Coverage, survey one"].renderer().type() == "categorizedSymbol"
+    assert outlines.renderer().type() == "singleSymbol"
+
+
+def test_a_batch_of_two_rasters(fake_engine, feedback, survey, tmp_path):
+    """As the batch dialog does: one algorithm, a row of parameters at a time."""
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(MAP)
+    outputs = [str(tmp_path / f"{i}.gpkg") for i in (1, 2)]
+    for out in outputs:
+        context = QgsProcessingContext()
+        ok, results = execute(
+            algorithm, {"INPUT": survey, "OUTPUT": out}, context, feedback, catch_exceptions=False
+        )
+        assert ok
+        assert results["OUTPUT"].startswith(out)
+        assert handleAlgorithmResults(algorithm, context, feedback)
+    assert [Path(out).exists() for out in outputs] == [True, True]
+
+
+def test_a_model_keeps_its_children_and_passes_results_on(
+    fake_engine, feedback, survey, tmp_path, provider
+):
+    """Predict, then vectorize, in the model designer: saved, read again, run."""
+    model = QgsProcessingModelAlgorithm("chain", "tests")
+    model.addModelParameter(
+        QgsProcessingParameterRasterLayer("image", "image"), QgsProcessingModelParameter("image")
+    )
+    source = QgsProcessingModelChildParameterSource
+    first = QgsProcessingModelChildAlgorithm("crackgeo:predictprobability")
+    first.setChildId("predict")
+    first.addParameterSources("INPUT", [source.fromModelParameter("image")])
+    model.addChildAlgorithm(first)
+    second = QgsProcessingModelChildAlgorithm("crackgeo:vectorizecracks")
+    second.setChildId("vectorize")
+    second.addParameterSources("INPUT", [source.fromChildOutput("predict", "OUTPUT")])
+    second.addParameterSources("MIN_LENGTH", [source.fromStaticValue(0.25)])
+    out = QgsProcessingModelOutput("cracks", "cracks")
+    out.setChildId("vectorize")
+    out.setChildOutputName("OUTPUT")
+    second.setModelOutputs({"cracks": out})
+    model.addChildAlgorithm(second)
+    path = str(tmp_path / "chain.model3")
+    assert model.toFile(path)
+
+    again = QgsProcessingModelAlgorithm()
+    assert again.fromFile(path)
+    assert set(again.childAlgorithms()) == {"predict", "vectorize"}
+    name = again.destinationParameterDefinitions()[0].name()
+    target = str(tmp_path / "o.gpkg")
+    context = QgsProcessingContext()
+    _, ok = again.run({"image": survey, name: target}, context, feedback)
+    assert ok, feedback.said
+    predict, vectorize = map(shlex.split, feedback.of("command")[-2:])
+    assert predict[1] == "predict"
+    assert vectorize[1:3] == ["vectorize", predict[predict.index("--output") + 1]]
+    assert vectorize[vectorize.index("--min-length") + 1] == "0.25"
+    assert QgsVectorLayer(f"{target}|layername=cracks", "c", "ogr").featureCount() >= 1
