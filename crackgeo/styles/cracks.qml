@@ -1,5 +1,5 @@
 <!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
-<qgis version="3.22.0" styleCategories="Symbology|Fields|Rendering" hasScaleBasedVisibilityFlag="0">
+<qgis version="3.22.0" styleCategories="Symbology|Labeling|Fields|Rendering" labelsEnabled="1" hasScaleBasedVisibilityFlag="0">
   <renderer-v2 type="graduatedSymbol" graduatedMethod="GraduatedColor" attr="coalesce(&quot;width_mean_mm&quot;, 0)" symbollevels="0" enableorderby="0" forceraster="0">
     <ranges>
       $ranges
@@ -8,6 +8,15 @@
       $lines
     </symbols>
   </renderer-v2>
+  <labeling type="simple">
+    <settings>
+      <text-style fieldName="round(&quot;width_mean_mm&quot;, 1) || ' mm'" isExpression="1" fontSize="8" fontSizeUnit="Point" textColor="20,20,20,255" textOpacity="1">
+        <text-buffer bufferDraw="1" bufferSize="0.8" bufferSizeUnits="MM" bufferColor="255,255,255,255" bufferOpacity="0.8"/>
+      </text-style>
+      <placement placement="2" placementFlags="10" dist="0.6" distUnits="MM" priority="5"/>
+      <rendering drawLabels="1" scaleVisibility="1" scaleMin="0" scaleMax="50" obstacle="0"/>
+    </settings>
+  </labeling>
   <blendMode>0</blendMode>
   <layerOpacity>1</layerOpacity>
   <aliases>
