@@ -49,6 +49,11 @@ class Area:
             mask[here] = True if self.edges is None else _fill(self.edges, inside)
         return mask
 
+    def seen_from(self, other: Window, part: Window) -> Area:
+        """A part of it, counted from the first pixel of a raster that lies at `other`."""
+        edges = None if self.edges is None else self.edges - (other.col, other.row)
+        return Area(part.seen_from(other), edges)
+
 
 @dataclass(frozen=True)
 class _Placing:

@@ -41,6 +41,10 @@ class Window:
         width = min(self.col_end, other.col_end) - col
         return Window(row, col, height, width) if height > 0 and width > 0 else None
 
+    def seen_from(self, other: Window) -> Window:
+        """The same rectangle, counted from another one's first pixel."""
+        return Window(self.row - other.row, self.col - other.col, self.height, self.width)
+
 
 @dataclass(frozen=True)
 class Grid:

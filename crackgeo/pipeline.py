@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from .files import check_output
+from .inputs import find_inputs
 from .models.protocol import Segmenter
 from .monitor import SILENT, Monitor
 from .predict_run import BBox, PredictOptions, StrPath, run_prediction
 from .quicklook import write_quicklook
 from .results import MapResult, PredictResult, VectorizeResult
-from .specs import TileSpec, VectorSpec
+from .specs import OnError, TileSpec, VectorSpec
 from .vector_run import VectorRules, run_vectorization
 from .work import WorkFolder
 
 
 def map_cracks(
-    input: StrPath,
+    inputs: StrPath | Sequence[StrPath],
     output: StrPath,
     *,
     probability: StrPath | None = None,
@@ -31,8 +33,10 @@ def map_cracks(
     stretch: tuple[float, float] | None = None,
     nodata: float | None = None,
     gsd_m: float | None = None,
+    crs: str | None = None,
     bbox: BBox | None = None,
     aoi: StrPath | None = None,
+    on_error: OnError = "fail",
     workers: int | None = None,
     scheduler: str | None = None,
     threshold: float | None = None,
@@ -44,11 +48,12 @@ def map_cracks(
     resume: bool = False,
     monitor: Monitor = SILENT,
 ) -> MapResult:
-    """Map the cracks of a raster: `predict_raster`, then `vectorize_raster`.
+    """Map the cracks of one raster or of a survey of several: both halves of the main job.
 
     Parameters
     ----------
-    input, output : the raster; the GeoPackage to write
+    inputs : rasters, folders, patterns or list files, see `find_inputs`
+    output : the GeoPackage to write
     probability : keep the probability raster here; otherwise it is temporary
     quicklook : also write a PNG of the cracks over the image
     overwrite : replace outputs that exist, and the work of a run that ended early
@@ -79,34 +84,42 @@ def map_cracks(
         gsd_m=gsd_m,
         bbox=bbox,
         aoi=aoi,
+        crs=crs,
+        on_error=on_error,
         workers=workers,
         scheduler=scheduler,
     )
     with WorkFolder(output, resume, overwrite, monitor) as work:
         for path in filter(None, (kept, picture)):
             check_output(path, work.may_replace)
-        prediction = run_prediction(Path(input), kept, options, work, monitor)
+        prediction = run_prediction(find_inputs(inputs), kept, options, work, monitor)
         result, vectors = run_vectorization(
-            prediction.raster, output, rules, work.may_replace, monitor, prediction.started
+            prediction.raster,
+            output,
+            rules,
+            work.may_replace,
+            monitor,
+            prediction.started,
+            prediction.shares,
+            prediction.window,
         )
         if picture is not None:
-            with options.open(Path(input), SILENT) as image:
-                write_quicklook(
-                    picture,
-                    image,
-                    vectors,
-                    image.grid,
-                    name=image.name,
-                    window=options.area(image.grid).window,
-                    overwrite=work.may_replace,
-                    monitor=monitor,
-                )
+            write_quicklook(
+                picture,
+                prediction.image,
+                vectors,
+                prediction.image.survey.grid,
+                name=prediction.name,
+                window=prediction.window,
+                overwrite=work.may_replace,
+                monitor=monitor,
+            )
         work.finish()
     return MapResult(prediction.result, result, kept, picture, time.monotonic() - clock)
 
 
 def predict_raster(
-    input: StrPath,
+    inputs: StrPath | Sequence[StrPath],
     output: StrPath,
     *,
     model: StrPath | Segmenter = "compact",
@@ -118,8 +131,10 @@ def predict_raster(
     stretch: tuple[float, float] | None = None,
     nodata: float | None = None,
     gsd_m: float | None = None,
+    crs: str | None = None,
     bbox: BBox | None = None,
     aoi: StrPath | None = None,
+    on_error: OnError = "fail",
     workers: int | None = None,
     scheduler: str | None = None,
     overwrite: bool = False,
@@ -130,15 +145,18 @@ def predict_raster(
 
     Parameters
     ----------
-    input : any raster that GDAL reads
+    inputs : rasters, folders, patterns or list files, see `find_inputs`; where rasters overlap,
+        the first that has data counts
     output : cloud-optimised GeoTIFF, uint8: 254 p, 255 for no data
     model : name or file of a model, or a loaded one
     device, precision, batch_size : see `load_model`
     overlap_px : overlap of neighbouring tiles
     bands, stretch, nodata : see `BandSpec`
     gsd_m : resample to this ground pixel size in metres first
-    bbox : only this part, (xmin, ymin, xmax, ymax) in the raster's coordinates
+    crs : coordinate reference system of the result; None takes that of the first raster
+    bbox : only this part, (xmin, ymin, xmax, ymax) in the coordinates of the result
     aoi : only inside the polygons of this vector file
+    on_error : "skip" leaves out rasters, and blocks inside them, that cannot be read
     workers : run tiles in so many processes of this machine
     scheduler : run tiles on the workers of this Dask scheduler
     overwrite : replace the output if it exists, and the work of a run that ended early
@@ -163,11 +181,13 @@ def predict_raster(
         gsd_m=gsd_m,
         bbox=bbox,
         aoi=aoi,
+        crs=crs,
+        on_error=on_error,
         workers=workers,
         scheduler=scheduler,
     )
     with WorkFolder(Path(output), resume, overwrite, monitor) as work:
-        result = run_prediction(Path(input), Path(output), options, work, monitor).result
+        result = run_prediction(find_inputs(inputs), Path(output), options, work, monitor).result
         work.finish()
     return result
 

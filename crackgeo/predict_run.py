@@ -1,13 +1,18 @@
-"""The first half of the main job: from a raster to probabilities in a work folder."""
+"""The first half of the main job: from rasters to probabilities in a work folder.
+
+Each raster of a survey is predicted for itself, on its part of the survey's grid. Where an earlier
+one has data a later one is masked, so each pixel comes from one raster and the mosaic of all is
+one probability raster that knows no borders.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import time
-from collections.abc import Generator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, astuple, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,19 +21,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .aoi import Area, resolve_area
-from .bands import RowBands
-from .errors import InputError, UsageError
+from .bands import RowBands, virtual_raster
+from .errors import CrackgeoError, InputError, UsageError
+from .files import output_errors, write_safely
 from .grid import Grid, Window
 from .ground import pixel_size_m, small_units
 from .models.protocol import Segmenter
 from .models.registry import load_model
 from .monitor import Monitor
+from .mosaic import Member, Survey, SurveyImage, place_rasters
 from .predict import AreaMask, PredictCounts, predict
-from .probability import publish_probability
+from .probability import ProbabilityRaster, open_probability, publish_probability
 from .provenance import Provenance
 from .raster import ImageRaster, describe, header_checksum, open_image
 from .results import PredictResult
-from .specs import PROB_NODATA, BandSpec, TileSpec
+from .specs import PROB_NODATA, BandSpec, OnError, TileSpec
 from .tiling import TilePlan
 from .version import __version__
 from .work import WorkFolder
@@ -53,6 +60,8 @@ class PredictOptions:
     gsd_m: float | None
     bbox: BBox | None
     aoi: StrPath | None
+    crs: str | None = None
+    on_error: OnError = "fail"
     workers: int | None = None
     scheduler: str | None = None
 
@@ -76,8 +85,8 @@ class PredictOptions:
         return BandSpec(self.bands, self.stretch, self.nodata)
 
     def open(self, path: Path, monitor: Monitor) -> ImageRaster:
-        """Open a raster as these options want it."""
-        return open_image(path, self.band_spec, self.gsd_m, monitor)
+        """Open one raster, on a grid of its own."""
+        return open_image(path, self.band_spec, self.gsd_m, monitor, self.on_error)
 
     def area(self, grid: Grid) -> Area:
         """The part asked for."""
@@ -96,6 +105,22 @@ class PredictOptions:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What one raster gives to a survey.
+
+    Parameters
+    ----------
+    name : its file name
+    window : where its part lies on the survey's grid
+    raster : its probabilities; no data where an earlier raster has some
+    """
+
+    name: str
+    window: Window
+    raster: Path
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What the first half leaves for the second.
 
@@ -104,15 +129,27 @@ class Prediction:
     raster : probabilities, a virtual raster in the work folder
     started : when the run was first begun
     result : numbers for the user
+    image : the imagery, for a picture
+    window : the part asked for
+    shares : what each raster gave, in the order of priority
     """
 
     raster: Path
     started: datetime
     result: PredictResult
+    image: SurveyImage
+    window: Window
+    shares: tuple[Share, ...]
+
+    @property
+    def name(self) -> str:
+        """What a picture is called: the raster's file name, or how many there are."""
+        count = len(self.shares)
+        return self.shares[0].name if count == 1 else f"{count} rasters"
 
 
 def run_prediction(
-    input: Path,
+    inputs: Sequence[Path],
     output: Path | None,
     options: PredictOptions,
     work: WorkFolder,
@@ -127,66 +164,151 @@ def run_prediction(
     work : of this run, locked
     """
     clock = time.monotonic()
-    with options.open(input, monitor) as image:
-        area = options.area(image.grid)
-        segmenter = options.load()
-        ran_on = _trait(segmenter, "device"), _trait(segmenter, "precision")
-        source = describe_input(input, _record(options, image, segmenter))
-        source = source.with_model(segmenter.info, " ".join(ran_on))
-        started = work.begin(_identity(source, options))
-        bands = RowBands(work.folder("0001"), image.grid.part(area.window))
-        _fill(bands, input, image, area, segmenter, options, monitor)
-        counts = _counts(bands)
-    if counts.pixels_valid == 0:
+    survey, errors = place_rasters(inputs, options.band_spec, options.crs, options.gsd_m)
+    if errors and options.on_error == "fail":
+        raise next(iter(errors.values()))
+    for error in errors.values():
+        monitor.warn(f"left out: {error.message}")
+    if options.is_distributed and len(survey.members) > 1:
+        raise UsageError(
+            "--workers and --scheduler take one raster at a time",
+            "map the rasters one by one, or make a VRT of them with gdalbuildvrt",
+        )
+    area = options.area(survey.grid)
+    segmenter = options.load()
+    ran_on = _trait(segmenter, "device"), _trait(segmenter, "precision")
+    source = _describe_survey(survey, errors, _record(options, segmenter))
+    source = source.with_model(segmenter.info, " ".join(ran_on))
+    started = work.begin(_identity(source, options))
+    job = _Job(survey, area, options, segmenter, work, monitor)
+    shares = job.run()
+    if job.counts.pixels_valid == 0:
         work.finish()
         raise InputError(
-            f"{image.path}: no data in the part asked for, all of it is nodata",
+            f"{inputs[0]}: no data in the part asked for, all of it is nodata",
             "check --nodata, --bbox and --aoi; `crackgeo info` shows what the raster holds",
         )
-    raster = bands.write_index(replace(source, n_tiles=counts.tiles_run).to_tags())
+    grid = survey.grid.part(area.window)
+    source = replace(source, n_tiles=job.counts.tiles_run, skipped=tuple(job.skipped))
+    raster = work.path / "survey.vrt"
+    parts = [
+        (str(s.raster.relative_to(work.path)), s.window.seen_from(area.window)) for s in shares
+    ]
+    with output_errors(raster):
+        write_safely(raster, virtual_raster(grid, parts, source.to_tags()))
     if output is not None:
         publish_probability(raster, output, work.may_replace)
-    gsd_x, gsd_y = (size * small_units(bands.grid) for size in pixel_size_m(bands.grid))
+    gsd_x, gsd_y = (size * small_units(grid) for size in pixel_size_m(grid))
     result = PredictResult(
         output=output,
+        inputs=len(shares),
+        left_out=tuple(path.name for path in errors),
+        skipped=len(job.skipped),
         model=segmenter.info.name,
         model_sha256=segmenter.info.sha256,
         device=ran_on[0],
         precision=ran_on[1],
         gsd_mm=(gsd_x, gsd_y),
-        tiles=len(TilePlan(image.grid.shape, area.window, options.tiles)),
-        tiles_run=counts.tiles_run,
-        pixels_valid=counts.pixels_valid,
+        tiles=job.tiles,
+        tiles_run=job.counts.tiles_run,
+        pixels_valid=job.counts.pixels_valid,
         seconds=time.monotonic() - clock,
     )
-    return Prediction(raster, started, result)
+    image = SurveyImage(survey, options.band_spec, work.path)
+    return Prediction(raster, started, result, image, area.window, shares)
 
 
-def _fill(
-    bands: RowBands,
-    input: Path,
-    image: ImageRaster,
-    area: Area,
-    segmenter: Segmenter,
-    options: PredictOptions,
-    monitor: Monitor,
-) -> None:
-    """Predict the rows that are not there yet, here or on the workers that the options name."""
-    if bands.is_complete:
-        return
-    first, tiles = bands.rows_done, options.tiles
-    rest = replace(area, window=_below(area.window, first))
-    plan, total = TilePlan(image.grid.shape, rest.window, tiles), _tiles(image, area, tiles)
-    within = monitor.within(total - len(plan), total)
-    if options.is_distributed:
-        from .cluster import distributed_rows
+@dataclass
+class _Job:
+    """The prediction of all rasters of a survey, one after the other."""
 
-        rows = distributed_rows(input, options, plan, within)
-    else:
-        rows = predict_rows(image, rest, segmenter, tiles, within)
-    with closing(rows):
-        for row, codes, notes in rows:
-            bands.add(first + row, codes, notes)
+    survey: Survey
+    area: Area
+    options: PredictOptions
+    segmenter: Segmenter
+    work: WorkFolder
+    monitor: Monitor
+    counts: PredictCounts = field(default_factory=PredictCounts)
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of the parts asked for, of all rasters."""
+        return sum(len(self.plan(member, area.window)) for member, area in self.parts())
+
+    def parts(self) -> Iterator[tuple[Member, Area]]:
+        """The rasters that lie in the area, and the area in their own pixels."""
+        for member in self.survey.members:
+            inside = self.area.window.intersect(member.window)
+            if inside is not None:
+                yield member, self.area.seen_from(member.window, inside)
+
+    def plan(self, member: Member, window: Window) -> TilePlan:
+        """The tiles of a part of a raster."""
+        return TilePlan(member.grid.shape, window, self.options.tiles)
+
+    def run(self) -> tuple[Share, ...]:
+        """Predict what is not there yet; gives what is there then."""
+        done, shares = 0, list[Share]()
+        for number, (member, area) in enumerate(self.parts(), 1):
+            bands = RowBands(self.work.folder(f"{number:04d}"), member.grid.part(area.window))
+            done += len(self.plan(member, area.window))
+            place = replace(
+                area.window,
+                row=area.window.row + member.window.row,
+                col=area.window.col + member.window.col,
+            )
+            if not bands.is_complete:
+                with ExitStack() as stack:
+                    earlier = [
+                        (share.window.seen_from(member.window), stack.enter_context(raster))
+                        for share in shares
+                        if share.window.intersect(place)
+                        for raster in [open_probability(share.raster)]
+                    ]
+                    self._fill(bands, member, _Unclaimed(area, earlier), done)
+            self._count(bands, member.path.name, place.seen_from(self.area.window))
+            shares.append(Share(member.path.name, place, bands.write_index({})))
+        return tuple(shares)
+
+    def _fill(self, bands: RowBands, member: Member, area: _Unclaimed, tiles_done: int) -> None:
+        """Predict the rows that are not there yet, here or on the workers of the options.
+
+        `tiles_done` counts those of all rasters when this one is complete.
+        """
+        first, options = bands.rows_done, self.options
+        rest = area.below(first)
+        plan = self.plan(member, rest.window)
+        monitor = self.monitor.within(tiles_done - len(plan), self.tiles)
+        with member.open(options.band_spec, bands.folder, monitor, options.on_error) as image:
+            if options.is_distributed:
+                from .cluster import distributed_rows
+
+                rows = distributed_rows(member.path, options, plan, monitor)
+            else:
+                rows = predict_rows(image, rest, self.segmenter, options.tiles, monitor)
+            with closing(rows):
+                for row, codes, notes in rows:
+                    bands.add(first + row, codes, notes)
+
+    def _count(self, bands: RowBands, name: str, place: Window) -> None:
+        """Add tiles run, pixels with data and damage of a raster, as an undisturbed run counts.
+
+        `place` is its part as seen from the area's first pixel.
+        """
+        tiles: dict[str, int] = {}
+        damaged: dict[tuple[int, ...], None] = {}
+        for notes in bands.notes():
+            self.counts.pixels_valid += notes["pixels"]
+            # a row of tiles that was run twice counts once, as it was the first time
+            tiles = {**notes["tiles"], **tiles}
+            damaged |= dict.fromkeys(map(tuple, notes["damaged"]))
+        self.counts.tiles_run += sum(tiles.values())
+        grid = bands.grid
+        for row, col, height, width in sorted(damaged):
+            window = Window(row + place.row, col + place.col, height, width)
+            if window.intersect(replace(grid.window, row=place.row, col=place.col)):
+                self.skipped.append({"input": name, **asdict(window)})
 
 
 def predict_rows(
@@ -200,44 +322,64 @@ def predict_rows(
     Yields
     ------
     tuple of int, uint8 `[h, width]` and dict
-        First row, codes, and the tiles run by row of tiles and the pixels with data.
+        First row, codes, and the tiles run by row of tiles, the pixels with data, and the blocks
+        of the raster that could not be read so far.
     """
     plan, counts = TilePlan(image.grid.shape, area.window, tiles), PredictCounts()
     with closing(predict(image, segmenter, tiles, area, monitor, counts)) as blocks:
         for row, codes in blocks:
             lattice_row = plan.lattice_row_of(area.window.row + row)
-            seen = {i: n for i, n in counts.tiles_by_row.items() if i >= lattice_row - 1}
-            yield row, codes, {"tiles": seen, "pixels": int((codes != PROB_NODATA).sum())}
+            notes = {
+                "tiles": {i: n for i, n in counts.tiles_by_row.items() if i >= lattice_row - 1},
+                "pixels": int((codes != PROB_NODATA).sum()),
+                "damaged": [astuple(window) for window in image.damaged],
+            }
+            yield row, codes, notes
 
 
-def _tiles(image: ImageRaster, area: Area, tiles: TileSpec) -> int:
-    return len(TilePlan(image.grid.shape, area.window, tiles))
+@dataclass(frozen=True)
+class _Unclaimed:
+    """The part of a raster that is asked for and that no earlier raster has data of.
+
+    Parameters
+    ----------
+    area : the part asked for
+    earlier : where earlier rasters that overlap lie, seen from this one, and their probabilities
+    """
+
+    area: Area
+    earlier: Sequence[tuple[Window, ProbabilityRaster]]
+
+    @property
+    def window(self) -> Window:
+        """Bounding window in the raster."""
+        return self.area.window
+
+    def mask(self, window: Window) -> NDArray[np.bool_]:
+        """Which pixels of a window belong to it, bool `[h, w]`."""
+        mask = self.area.mask(window)
+        for place, raster in self.earlier:
+            if window.intersect(place) is not None:
+                mask &= raster.read(window.seen_from(place)) == PROB_NODATA
+        return mask
+
+    def below(self, rows: int) -> _Unclaimed:
+        """Without its first rows."""
+        w = self.window
+        rest = Window(w.row + rows, w.col, w.height - rows, w.width)
+        return replace(self, area=replace(self.area, window=rest))
 
 
-def _below(window: Window, rows: int) -> Window:
-    return Window(window.row + rows, window.col, window.height - rows, window.width)
-
-
-def _counts(bands: RowBands) -> PredictCounts:
-    """Tiles run and pixels with data, as an undisturbed run counts them."""
-    counts = PredictCounts()
-    for notes in bands.notes():
-        counts.pixels_valid += notes["pixels"]
-        # a row of tiles that was run twice counts once, as it was the first time
-        counts.tiles_by_row = {**notes["tiles"], **counts.tiles_by_row}
-    counts.tiles_run = sum(counts.tiles_by_row.values())
-    return counts
-
-
-def _record(options: PredictOptions, image: ImageRaster, segmenter: Segmenter) -> dict[str, Any]:
+def _record(options: PredictOptions, segmenter: Segmenter) -> dict[str, Any]:
     """The options that shape the probabilities, by their names on the command line."""
     return {
         "model": str(segmenter.info.name),
         "overlap": options.overlap_px,
-        "bands": list(image.bands),
-        "stretch": image.stretch,
+        "bands": options.bands,
+        "stretch": options.stretch,
         "nodata": options.nodata,
         "gsd": options.gsd_m,
+        "crs": options.crs,
         "bbox": options.bbox,
         "aoi": Path(options.aoi).name if options.aoi else None,
     }
@@ -250,24 +392,58 @@ def _identity(source: Provenance, options: PredictOptions) -> dict[str, Any]:
         "crackgeo": source.version,
         "model": source.model_sha256,
         "device": source.device,
-        "input": {source.input_name: source.input_header_sha256},
+        "input": {one["name"]: one.get("header_sha256") for one in source.inputs},
+        "order of inputs": [one["name"] for one in source.inputs],
         "option": dict(source.options),
         "AOI": aoi,
     }
 
 
 def describe_input(path: Path, options: dict[str, Any]) -> Provenance:
-    """What is known of an input before anything is computed."""
-    info = describe(path)
+    """What is known of one raster before anything is computed."""
+    one = _describe(path)
     return Provenance(
         version=__version__,
-        input_name=path.name,
-        input_width_px=info.width,
-        input_height_px=info.height,
-        input_bytes=info.file_bytes or 0,
-        input_header_sha256=header_checksum(path),
+        input_name=one["name"],
+        input_width_px=one["width_px"],
+        input_height_px=one["height_px"],
+        input_bytes=one["bytes"],
+        input_header_sha256=one["header_sha256"],
         options=options,
+        inputs=(one,),
     )
+
+
+def _describe_survey(
+    survey: Survey, errors: dict[Path, CrackgeoError], options: dict[str, Any]
+) -> Provenance:
+    """What is known of all rasters before anything is computed."""
+    if len(survey.members) + len(errors) == 1:
+        return describe_input(survey.members[0].path, options)
+    inputs = [_describe(member.path) for member in survey.members]
+    inputs += [{"name": path.name, "error": error.message} for path, error in errors.items()]
+    checksums = " ".join(one.get("header_sha256", "") for one in inputs)
+    return Provenance(
+        version=__version__,
+        input_name=f"{len(inputs)} rasters",
+        input_width_px=survey.grid.width,
+        input_height_px=survey.grid.height,
+        input_bytes=sum(one.get("bytes", 0) for one in inputs),
+        input_header_sha256=hashlib.sha256(checksums.encode()).hexdigest(),
+        options=options,
+        inputs=tuple(inputs),
+    )
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    info = describe(path)
+    return {
+        "name": path.name,
+        "width_px": info.width,
+        "height_px": info.height,
+        "bytes": info.file_bytes or 0,
+        "header_sha256": header_checksum(path),
+    }
 
 
 def _trait(segmenter: Segmenter, name: str) -> str:

@@ -28,6 +28,8 @@ class Provenance:
     threshold, threshold_low, min_length_px, width_error_px : see `ModelInfo`
     n_tiles : tiles that the model looked at
     options : every option of the prediction by its name
+    inputs : each raster with its name and either size and checksum or the error it gave
+    skipped : windows of the probability raster that could not be read, with the raster's name
     """
 
     version: str
@@ -45,6 +47,8 @@ class Provenance:
     width_error_px: float = ModelInfo("", "").width_error_px
     n_tiles: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[Mapping[str, Any], ...] = ()
+    skipped: tuple[Mapping[str, Any], ...] = ()
 
     def to_tags(self) -> dict[str, str]:
         """As metadata of a GeoTIFF."""

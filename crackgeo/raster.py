@@ -7,6 +7,7 @@ same origin and orientation. A pixel is the same through whatever window it is r
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +24,7 @@ from .ground import has_ground_units, pixel_size_m, small_units
 from .monitor import SILENT, Monitor
 from .resample import Scale, resample, resampled_grid, taps
 from .source import Source, plan_bands
-from .specs import BandSpec
+from .specs import BandSpec, OnError
 from .stretch import Stretch, apply_stretch, has_data, percentile_stretch
 
 _PART_PX = 2**20  # pixels converted at once; some 20 MB of intermediate arrays
@@ -112,6 +113,17 @@ class ImageRaster:
     def bands(self) -> tuple[int, ...]:
         """The bands used, counted from 1: one (grey) or red, green, blue."""
         return self.plan.bands
+
+    @property
+    def damaged(self) -> tuple[Window, ...]:
+        """Blocks that could not be read so far and count as no data, on the analysis grid."""
+        found = []
+        for block in tuple(self._source.damaged):
+            row, col = int(block.row / self.scale.row), int(block.col / self.scale.col)
+            height = math.ceil(block.row_end / self.scale.row) - row
+            width = math.ceil(block.col_end / self.scale.col) - col
+            found.append(Window(row, col, height, width))
+        return tuple(found)
 
     def __enter__(self) -> ImageRaster:
         return self
@@ -210,6 +222,7 @@ def open_image(
     bands: BandSpec | None = None,
     gsd_m: float | None = None,
     monitor: Monitor = SILENT,
+    on_error: OnError = "fail",
 ) -> ImageRaster:
     """Open a raster as an image to analyse.
 
@@ -221,6 +234,7 @@ def open_image(
         None keeps the raster's own pixels
     monitor : told of a missing CRS, a missing georeference, an affine fit through control
         points, a `gsd_m` finer than the raster
+    on_error : "skip" takes blocks that cannot be read as holding no data
 
     Raises
     ------
@@ -233,7 +247,7 @@ def open_image(
     dataset = open_dataset(path)
     try:
         with gdal_environment(), header_errors(path):
-            source = Source(dataset, plan_bands(dataset, spec))
+            source = Source(dataset, plan_bands(dataset, spec), on_error)
             native, georeference = grid_of(dataset, monitor)
         grid, scale = native, Scale()
         if gsd_m is not None:

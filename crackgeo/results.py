@@ -18,6 +18,9 @@ class PredictResult:
     Parameters
     ----------
     output : the probability raster, None if it was not kept
+    inputs : rasters that were predicted
+    left_out : file names of rasters that could not be opened
+    skipped : blocks inside rasters that could not be read
     model, model_sha256, device, precision : what computed it
     gsd_mm : ground pixel size along columns and rows (pixel units if the raster has no CRS)
     tiles, tiles_run : tiles in the part asked for, and those that hold data
@@ -26,6 +29,9 @@ class PredictResult:
     """
 
     output: Path | None
+    inputs: int
+    left_out: tuple[str, ...]
+    skipped: int
     model: str
     model_sha256: str
     device: str
@@ -36,14 +42,28 @@ class PredictResult:
     pixels_valid: int
     seconds: float
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing had to be left out."""
+        return not (self.left_out or self.skipped)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return _plain(asdict(self))
+
+    def input_lines(self) -> list[str]:
+        """Lines for a person on the inputs, where there is something to say."""
+        lines = [f"rasters         {self.inputs}"] if self.inputs > 1 else []
+        lines += [f"LEFT OUT        {name}: cannot be opened" for name in self.left_out]
+        if self.skipped:
+            lines.append(f"LEFT OUT        {self.skipped} damaged blocks, see the layer coverage")
+        return lines
 
     def summary(self) -> str:
         """Lines for a person."""
         return "\n".join(
             [
+                *self.input_lines(),
                 f"probabilities   {self.output}",
                 f"model           {self.model} on {self.device}, {self.precision}",
                 f"tiles           {self.tiles_run} run, {self.tiles - self.tiles_run} empty",
@@ -128,7 +148,7 @@ class MapResult:
     def summary(self) -> str:
         """Lines for a person."""
         p, v = self.prediction, self.vectors
-        lines = v.summary().splitlines()[:-1]
+        lines = [*p.input_lines(), *v.summary().splitlines()[:-1]]
         lines.append(f"model           {p.model} on {p.device}, {p.precision}")
         for name, path in (("probabilities", self.probability), ("quicklook", self.quicklook)):
             if path:

@@ -76,6 +76,7 @@ CRACKS = LayerSchema(
         Field("gsd_mm", "real", "Ground pixel size (mm)", "Ground pixel size at the crack."),
         Field("below_gsd", "bool", "Below pixel size", "The mean width is below one ground pixel."),
         Field("touches_edge", "bool", "Touches edge", "The crack reaches the edge of the survey."),
+        Field("source", "text", "Source", "File name of the raster it was found in."),
     ),
 )
 

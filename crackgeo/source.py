@@ -30,7 +30,7 @@ from .dataset import (
 from .errors import InputError, UsageError
 from .gaps import stored_blocks
 from .grid import Window
-from .specs import BandSpec
+from .specs import BandSpec, OnError
 
 _RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 _CMYK = (ColorInterp.cyan, ColorInterp.magenta, ColorInterp.yellow)
@@ -149,11 +149,14 @@ class Source:
     ----------
     dataset : open, closed by `close`
     plan : what to read of it
+    on_error : "skip" takes blocks that cannot be read as holding no data, see `damaged`
     """
 
-    def __init__(self, dataset: DatasetReader, plan: BandPlan) -> None:
+    def __init__(self, dataset: DatasetReader, plan: BandPlan, on_error: OnError = "fail") -> None:
         self.dataset = dataset
         self.plan = plan
+        self.damaged: list[Window] = []  # blocks that could not be read so far
+        self._skips = on_error == "skip"
         self._lock = threading.Lock()  # a GDAL handle serves one thread at a time
         self._stored = stored_blocks(dataset, plan.alpha or plan.bands)
         self._is_remote = not is_local(dataset.name)
@@ -196,7 +199,30 @@ class Source:
             try:
                 return self._read_patiently(window)
             except RasterioError as error:
+                if self._skips:
+                    return self._read_around_damage(window)
                 raise read_error(self.dataset, band, window, error) from error
+
+    def _read_around_damage(self, window: Window) -> tuple[Pixels, NDArray[np.bool_]]:
+        """Read block by block; what cannot be read is no data, and noted."""
+        count = 3 if self.plan.palette is not None else len(self.plan.bands)
+        values = np.zeros((window.height, window.width, count), self.dtype)
+        valid = np.zeros((window.height, window.width), np.bool_)
+        height, width = self.dataset.block_shapes[self.plan.bands[0] - 1]
+        for row in range(window.row // height * height, window.row_end, height):
+            for col in range(window.col // width * width, window.col_end, width):
+                block = Window(row, col, height, width).intersect(self.window)
+                part = block.intersect(window) if block else None
+                if block is None or part is None:
+                    continue
+                here = part.seen_from(window)
+                cut = np.s_[here.row : here.row_end, here.col : here.col_end]
+                try:
+                    values[cut], valid[cut] = self._read(part)
+                except RasterioError:
+                    if block not in self.damaged:
+                        self.damaged.append(block)
+        return values, valid
 
     def _read_patiently(self, window: Window) -> tuple[Pixels, NDArray[np.bool_]]:
         """Read, and read again after a while what a server did not give."""

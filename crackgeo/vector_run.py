@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .coverage import coverage_table
 from .files import check_output
+from .grid import Grid, Window
 from .ground import has_ground_units
 from .layers import RunRecord, write_geopackage
 from .monitor import Monitor
-from .predict_run import describe_input
+from .predict_run import Share, describe_input
 from .probability import open_probability
 from .provenance import Provenance
 from .results import VectorizeResult
+from .sources import crack_sources
 from .vectors import FeatureTable, Vectors
+
+_PLACE = ("row", "col", "height", "width")
 
 
 class VectorRules(NamedTuple):
@@ -36,10 +45,13 @@ def run_vectorization(
     overwrite: bool,
     monitor: Monitor,
     begun: datetime | None = None,
+    shares: Sequence[Share] = (),
+    window: Window | None = None,
 ) -> tuple[VectorizeResult, Vectors]:
     """`vectorize_raster`, with the vectors themselves for a picture.
 
-    `begun` is when the run began whose second half this is.
+    `begun` is when the run began whose second half this is; `shares` are the rasters that the
+    probabilities come from, on a grid where these lie at `window`.
     """
     from .vectorize import vectorize, warm_up  # numba: not before it is needed
 
@@ -59,8 +71,10 @@ def run_vectorization(
             monitor=monitor,
             stations_m=rules.stations_m,
         )
-        coverage = coverage_table(raster, raster.grid, monitor=monitor)
         grid = raster.grid
+        damaged = [Window(*(one[k] for k in _PLACE)) for one in source.skipped]
+        coverage = coverage_table(raster, grid, damaged=damaged, monitor=monitor)
+    vectors.cracks.columns["source"] = _sources(vectors.cracks, grid, source, shares, window)
     options = {
         "threshold": spec.threshold,
         "threshold_low": spec.threshold_low,
@@ -73,6 +87,21 @@ def run_vectorization(
     write_geopackage(output, vectors, coverage.table, record, grid.crs_wkt, overwrite=overwrite)
     units = has_ground_units(grid)
     return _result(output, vectors.cracks, coverage.surveyed_m2, units, clock), vectors
+
+
+def _sources(
+    cracks: FeatureTable,
+    grid: Grid,
+    source: Provenance,
+    shares: Sequence[Share],
+    window: Window | None,
+) -> NDArray[np.object_]:
+    """Name of each crack's raster; empty if nothing but a mosaic of several is known."""
+    if window is None or len(shares) < 2:
+        name = source.input_name if len(source.inputs) < 2 else ""
+        return np.full(len(cracks), name, np.object_)
+    here = [replace(share, window=share.window.seen_from(window)) for share in shares]
+    return crack_sources(cracks, grid, here)
 
 
 def _run_record(

@@ -15,7 +15,7 @@ LAYERS = [
     {"monitor", "specs", "grid", "results"},
     {"ground", "tiling", "fill", "vectors", "schema", "files", "work"},
     {"dataset", "gaps", "georeference", "resample", "source", "stretch", "scaling"},
-    {"raster", "probability", "aoi", "bands"},
+    {"raster", "probability", "aoi", "bands", "inputs", "mosaic"},
     {"models"},
     {"stitch", "predict", "provenance"},
     {
@@ -33,6 +33,7 @@ LAYERS = [
     {"vectorize"},
     {"coverage", "symbology", "layers", "quicklook"},
     {"cluster", "predict_run"},
+    {"sources"},
     {"vector_run"},
     {"pipeline", "survey", "doctor"},
     {"cli"},

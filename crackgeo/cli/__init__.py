@@ -51,7 +51,8 @@ def cli() -> None:
 
         crackgeo map survey.tif -o cracks.gpkg
 
-    Exit codes: 0 done, 2 usage, 3 bad input, 4 out of memory or disk, 5 model, 130 interrupted.
+    Exit codes: 0 done, 2 usage, 3 bad input, 4 out of memory or disk, 5 model, 6 done but
+    with inputs left out (--on-error skip), 130 interrupted.
     """
 
 

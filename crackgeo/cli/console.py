@@ -16,6 +16,7 @@ import click
 from ..errors import CrackgeoError
 from ..monitor import Monitor
 
+LEFT_OUT = 6  # exit code: done, but something of the input could not be read and was left out
 REFRESH_S = 0.2  # a bar that moves more often only costs time
 
 

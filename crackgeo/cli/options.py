@@ -111,6 +111,9 @@ overwrite_option = click.option(
     is_flag=True,
     help="Replace outputs that exist already, and the work of a run that ended early.",
 )
+inputs_argument = click.argument(
+    "inputs", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="INPUT..."
+)
 resume_option = click.option(
     "--resume",
     is_flag=True,
@@ -193,6 +196,23 @@ part_options = chain(
         "--aoi",
         type=click.Path(path_type=Path),
         help="Only inside the polygons of this vector file.",
+    ),
+)
+
+survey_options = chain(
+    click.option(
+        "--crs",
+        metavar="CRS",
+        help="Coordinate reference system of the result, e.g. EPSG:25832. Default: that of the "
+        "first raster.",
+    ),
+    click.option(
+        "--on-error",
+        type=click.Choice(["fail", "skip"]),
+        default="fail",
+        show_default=True,
+        help="What to do with rasters, and blocks inside them, that cannot be read. skip: leave "
+        "them out, list them, and end with exit code 6.",
     ),
 )
 

@@ -7,37 +7,44 @@ from typing import Any
 
 import click
 
-from .console import Console
+from .console import LEFT_OUT, Console
 from .options import (
     console_options,
+    inputs_argument,
     model_options,
     output_option,
     overwrite_option,
     part_options,
     raster_options,
     resume_option,
+    survey_options,
     worker_options,
 )
 
 
 @click.command("predict")
-@click.argument("input", type=click.Path(path_type=Path))
+@inputs_argument
 @output_option
 @model_options
 @raster_options
 @part_options
+@survey_options
 @worker_options
 @overwrite_option
 @resume_option
 @console_options
-def predict_command(console: Console, input: Path, output: Path, **options: Any) -> None:
+def predict_command(
+    console: Console, inputs: tuple[Path, ...], output: Path, **options: Any
+) -> int:
     """Write the crack probability of every pixel of a raster.
 
-    The output is a cloud-optimised GeoTIFF: codes 0 to 254 stand for probabilities 0 to 1
+    INPUT is any raster that GDAL reads, a folder of them, a pattern, or a .txt file that lists
+    them. The output is a cloud-optimised GeoTIFF: codes 0 to 254 stand for probabilities 0 to 1
     (its band scale says so), 255 for no data. `crackgeo vectorize` makes cracks of it.
     """
     from ..pipeline import predict_raster
 
     with console.monitor() as monitor:
-        result = predict_raster(input, output, monitor=monitor, **options)
+        result = predict_raster(inputs, output, monitor=monitor, **options)
     console.result(result.to_dict(), result.summary())
+    return 0 if result.is_complete else LEFT_OUT

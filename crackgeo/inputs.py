@@ -1,0 +1,77 @@
+"""What a user may name as input, as a list of rasters: files, folders, patterns, list files."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from .dataset import is_local
+from .errors import InputError
+
+StrPath = str | os.PathLike[str]
+
+# What counts as a raster in a folder, where sidecars, vectors and reports lie beside them.
+SUFFIXES = {".tif", ".tiff", ".vrt", ".jp2", ".img", ".ecw", ".png", ".jpg", ".jpeg"}
+
+
+def find_inputs(inputs: StrPath | Iterable[StrPath]) -> list[Path]:
+    """The rasters that were named, each once, in the order given.
+
+    Parameters
+    ----------
+    inputs : one or several of: a raster (also an address); a folder, which stands for the
+        rasters in it by name; a pattern with `*`, `?` or `[...]`; a file ending in .txt that
+        names one of these a line, seen from its own folder, where lines with # are comments
+
+    Raises
+    ------
+    InputError
+        A folder or list without rasters, a pattern that matches nothing, an unreadable list.
+    """
+    named = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    found = [path for one in named for path in _expand(os.fspath(one), Path())]
+    return list(dict.fromkeys(found))
+
+
+def _expand(name: str, base: Path) -> Iterator[Path]:
+    if not is_local(name):
+        yield Path(name)
+        return
+    path = base / name
+    if path.is_dir():
+        yield from _rasters_in(path)
+    elif path.suffix.lower() == ".txt" and path.is_file():
+        for line in _lines(path):
+            yield from _expand(line, path.parent)
+    elif glob.has_magic(name) and not path.exists():
+        yield from _matches(path)
+    else:
+        yield path
+
+
+def _rasters_in(folder: Path) -> list[Path]:
+    rasters = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not rasters:
+        wanted = " ".join(sorted(SUFFIXES))
+        raise InputError(f"{folder}: a folder without rasters ({wanted})", "name the rasters")
+    return rasters
+
+
+def _matches(pattern: Path) -> list[Path]:
+    matches = sorted(Path(match) for match in glob.glob(str(pattern), recursive=True))
+    if not matches:
+        raise InputError(f"{pattern}: matches no file", "check the pattern")
+    return matches
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a list of rasters ({error})", "one path a line") from error
+    named = [line for line in lines if line and not line.startswith("#")]
+    if not named:
+        raise InputError(f"{path}: a list without rasters", "name one raster a line")
+    return named

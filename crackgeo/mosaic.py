@@ -1,0 +1,255 @@
+"""Several rasters as one survey: a common pixel grid, and where each of them lies on it.
+
+Rasters that share CRS, pixel size and orientation keep their pixels and move by less than half a
+pixel; any other is brought onto the grid by a virtual warp. docs/design/0004-many-inputs.md has
+the reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio.shutil
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.vrt import WarpedVRT
+
+from .dataset import gdal_environment, header_errors, open_dataset
+from .errors import CrackgeoError, InputError, UsageError
+from .grid import Floats, Grid, Window
+from .ground import pixel_size_m
+from .monitor import SILENT, Monitor
+from .raster import RGB, ImageRaster, describe, open_image
+from .resample import MAX_SIDE_PX
+from .specs import BandSpec, OnError
+
+_DRIFT_PX = 0.1  # two grids are parallel if they part by less than this across a raster
+_BORDER = 21  # points along a side that show how a warp bends it
+
+
+@dataclass(frozen=True)
+class Member:
+    """One raster of a survey.
+
+    Parameters
+    ----------
+    path : the file
+    window : where it lies on the survey's grid
+    grid : that part of the survey's grid
+    gsd_m : ground pixel size to resample it to on its own grid
+    is_warped : whether its pixels do not fit the grid as they are
+    """
+
+    path: Path
+    window: Window
+    grid: Grid
+    gsd_m: float | None = None
+    is_warped: bool = False
+
+    def open(
+        self,
+        spec: BandSpec,
+        folder: Path,
+        monitor: Monitor = SILENT,
+        on_error: OnError = "fail",
+    ) -> ImageRaster:
+        """Open it on the survey's grid; a virtual warp is written into the folder."""
+        path = self.path
+        if self.is_warped:
+            path = folder / f"{self.path.stem}.warp.vrt"
+            _write_warp(self.path, path, self.grid, spec)
+        image = open_image(path, spec, self.gsd_m, monitor, on_error)
+        image.grid = self.grid
+        return image
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The rasters of a survey on their common grid, in the order of their priority."""
+
+    grid: Grid
+    members: tuple[Member, ...]
+
+
+def place_rasters(
+    paths: Sequence[Path],
+    spec: BandSpec,
+    crs: str | None = None,
+    gsd_m: float | None = None,
+) -> tuple[Survey, dict[Path, CrackgeoError]]:
+    """Find a common grid for several rasters; one alone keeps its own.
+
+    Parameters
+    ----------
+    paths : the rasters; the first that can be opened decides on CRS and orientation
+    spec : their bands
+    crs : another CRS, anything that PROJ understands
+    gsd_m : ground pixel size of the grid in metres; None takes the finest of the rasters
+
+    Returns
+    -------
+    Survey and dict
+        The rasters that can be opened, and the errors of those that cannot.
+
+    Raises
+    ------
+    InputError
+        Some have a CRS and some none.
+    UsageError
+        The CRS is unknown, or the survey too large for one grid.
+    """
+    if len(paths) == 1 and crs is None:
+        grid = describe(paths[0], spec, gsd_m).grid
+        return Survey(grid, (Member(paths[0], grid.window, grid, gsd_m),)), {}
+    grids: dict[Path, Grid] = {}
+    errors: dict[Path, CrackgeoError] = {}
+    for path in paths:
+        try:
+            grids[path] = describe(path, spec).grid
+        except CrackgeoError as error:
+            errors[path] = error
+    if not grids:
+        raise next(iter(errors.values()))
+    _check_crs(grids)
+    pattern = _pattern(list(grids.values()), crs, gsd_m)
+    windows = {path: _window_on(pattern, grid) for path, grid in grids.items()}
+    whole = _around(list(windows.values()))
+    survey = pattern.part(whole)
+    members = []
+    for path, window in windows.items():
+        there = window.seen_from(whole)
+        warped = not _is_parallel(grids[path], pattern)
+        members.append(Member(path, there, survey.part(there), is_warped=warped))
+    return Survey(survey, tuple(members)), errors
+
+
+def _check_crs(grids: dict[Path, Grid]) -> None:
+    without = [path for path, grid in grids.items() if grid.crs_wkt is None]
+    if without and len(without) < len(grids):
+        raise InputError(
+            f"{without[0]}: names no CRS, other rasters of the survey do",
+            "give it one, e.g. gdal_edit.py -a_srs EPSG:25832",
+        )
+
+
+def _pattern(grids: list[Grid], crs: str | None, gsd_m: float | None) -> Grid:
+    """A grid of one pixel whose lattice all rasters are brought to."""
+    first = grids[0]
+    if crs is None and gsd_m is None and all(_is_parallel(grid, first) for grid in grids):
+        return first.part(Window(0, 0, 1, 1))
+    wkt = _wkt(crs) if crs is not None else first.crs_wkt
+    if wkt is None and first.crs_wkt is None and crs is not None:
+        raise UsageError("--crs needs rasters that have a CRS", "leave --crs out")
+    gsd = gsd_m or min(min(pixel_size_m(grid)) for grid in grids)
+    x, y = _corners_in(first, wkt).mean(axis=0)
+    step = 1e-6  # small in metres and in degrees
+    unit_x, unit_y = pixel_size_m(Grid(1, 1, Affine(step, 0, x, 0, -step, y), wkt))
+    return Grid(1, 1, Affine(gsd * step / unit_x, 0, x, 0, -gsd * step / unit_y, y), wkt)
+
+
+def _wkt(crs: str) -> str:
+    try:
+        return str(CRS.from_user_input(crs).to_wkt())
+    except Exception as error:  # PROJ's and pyproj's errors have no common base
+        raise UsageError(f"--crs {crs}: not a CRS ({error})", "e.g. --crs EPSG:25832") from error
+
+
+def _is_parallel(grid: Grid, other: Grid) -> bool:
+    """Whether two grids have the same CRS, pixel size and orientation."""
+    if (grid.crs_wkt is None) != (other.crs_wkt is None):
+        return False
+    if grid.crs_wkt and other.crs_wkt and grid.crs_wkt != other.crs_wkt:
+        a, b = CRS.from_wkt(grid.crs_wkt), CRS.from_wkt(other.crs_wkt)
+        if not a.equals(b, ignore_axis_order=True):
+            return False
+    ratio = np.linalg.solve(other.matrix, grid.matrix) - np.eye(2)
+    return bool(np.abs(ratio).max() * max(grid.width, grid.height) < _DRIFT_PX)
+
+
+def _corners_in(grid: Grid, wkt: str | None) -> Floats:
+    """Points around a raster in another CRS, float64 `[n, 2]`."""
+    side = np.linspace(0, 1, _BORDER)
+    ends = [(t, e) for t in side for e in (0, 1)] + [(e, t) for t in side for e in (0, 1)]
+    points = np.array(ends) * (grid.width, grid.height)
+    x, y = grid.xy(points[:, 0], points[:, 1])
+    if wkt is not None and wkt != grid.crs_wkt:
+        assert grid.crs_wkt is not None  # checked before
+        x, y = Transformer.from_crs(grid.crs_wkt, wkt, always_xy=True).transform(x, y)
+    around = np.stack([x, y], axis=1)
+    if not np.isfinite(around).all():
+        raise InputError("a raster lies outside what --crs can show", "choose another --crs")
+    return around
+
+
+def _window_on(pattern: Grid, grid: Grid) -> Window:
+    """Where a raster lies on the lattice of the pattern."""
+    around = _corners_in(grid, pattern.crs_wkt)
+    cols, rows = pattern.pixel(around[:, 0], around[:, 1])
+    if _is_parallel(grid, pattern):
+        return Window(round(float(rows.min())), round(float(cols.min())), grid.height, grid.width)
+    row, col = int(np.floor(rows.min())), int(np.floor(cols.min()))
+    return Window(row, col, int(np.ceil(rows.max())) - row, int(np.ceil(cols.max())) - col)
+
+
+def _around(windows: list[Window]) -> Window:
+    row, col = min(w.row for w in windows), min(w.col for w in windows)
+    height = max(w.row_end for w in windows) - row
+    width = max(w.col_end for w in windows) - col
+    if max(height, width) > MAX_SIDE_PX:
+        raise UsageError(
+            f"the rasters lie so far apart that one grid would have {width} x {height} pixels",
+            f"map them in groups of at most {MAX_SIDE_PX} pixels a side, or check their CRS",
+        )
+    return Window(row, col, height, width)
+
+
+def _write_warp(path: Path, target: Path, grid: Grid, spec: BandSpec) -> None:
+    """Write a virtual raster that brings a file onto a grid.
+
+    GDAL warps it block by block, so a pixel is the same through whatever window it is read.
+    """
+    with header_errors(path), gdal_environment(), open_dataset(path) as dataset:
+        interps = dataset.colorinterp
+        paletted = ColorInterp.palette in interps
+        options = {
+            "crs": grid.crs_wkt or dataset.crs,
+            "transform": grid.transform,
+            "width": grid.width,
+            "height": grid.height,
+            # numbers of a palette have no mean
+            "resampling": Resampling.nearest if paletted else Resampling.bilinear,
+        }
+        if spec.nodata is not None:
+            options |= {"src_nodata": spec.nodata, "nodata": spec.nodata}
+        if ColorInterp.alpha not in interps:
+            options["add_alpha"] = True
+        with WarpedVRT(dataset, **options) as warped:
+            rasterio.shutil.copy(warped, target, driver="VRT")
+
+
+class SurveyImage:
+    """The imagery of a survey: where rasters overlap, that of the first."""
+
+    def __init__(self, survey: Survey, spec: BandSpec, folder: Path) -> None:
+        self.survey = survey
+        self._spec = spec
+        self._folder = folder
+
+    def read(self, window: Window) -> RGB:
+        """RGB uint8 `[h, w, 3]` and validity bool `[h, w]` of a window of the survey's grid."""
+        pixels = np.zeros((window.height, window.width, 3), np.uint8)
+        valid: NDArray[np.bool_] = np.zeros((window.height, window.width), np.bool_)
+        for member in self.survey.members:
+            if window.intersect(member.window) is None:
+                continue
+            with member.open(self._spec, self._folder, on_error="skip") as image:
+                here, known = image.read(window.seen_from(member.window))
+            new = known & ~valid
+            pixels[new] = here[new]
+            valid |= known
+        return pixels, valid

@@ -1,0 +1,261 @@
+"""Several rasters as one survey: one grid, each crack once, lines over borders, damage left out."""
+
+import sqlite3
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from fakes import IdentityModel
+from rasterio.warp import Resampling, reproject, transform_bounds
+from rasters import TRANSFORM, UTM, picture, write
+
+from crackgeo.cli import run
+from crackgeo.errors import InputError, UsageError
+from crackgeo.grid import Grid, Window
+from crackgeo.inputs import find_inputs
+from crackgeo.monitor import Monitor
+from crackgeo.mosaic import place_rasters
+from crackgeo.pipeline import map_cracks, predict_raster
+from crackgeo.specs import BandSpec
+
+
+def moved(row, col, transform=TRANSFORM):
+    return Grid(1, 1, transform).part(Window(row, col, 1, 1)).transform
+
+
+def crack_picture(height=300, width=900):
+    """Grey with one straight crack of 6 px along row 150, from column 50 to 850."""
+    pixels = np.full((3, height, width), 1, np.uint8)
+    pixels[:, 147:153, 50:850] = 254
+    return pixels
+
+
+def pieces(folder, pixels, cuts, **profile):
+    """Cut a picture into overlapping rasters of columns."""
+    folder.mkdir()
+    for number, (first, end) in enumerate(cuts):
+        part = np.ascontiguousarray(pixels[:, :, first:end])
+        write(folder / f"strip-{number}.tif", part, transform=moved(0, first), **profile)
+    return folder
+
+
+def codes_of(path):
+    with rasterio.open(path) as raster:
+        return raster.read(1)
+
+
+# ---------------------------------------------------------------- naming
+
+
+def test_inputs_are_files_folders_patterns_and_lists(tmp_path, monkeypatch):
+    for name in ("b.tif", "a.TIF", "c.vrt", "notes.txt", "b.tif.aux.xml"):
+        (tmp_path / name).touch()
+    (tmp_path / "list.txt").write_text("# first\nc.vrt\n\n*.tif\nhttps://x.org/y.tif\n")
+    there = [tmp_path / name for name in ("a.TIF", "b.tif", "c.vrt")]
+    assert find_inputs(tmp_path) == there
+    assert find_inputs([there[1], str(tmp_path / "[bc].*f"), tmp_path]) == [there[1], there[0],
+                                                                            there[2]]  # fmt: skip
+    assert find_inputs(tmp_path / "list.txt") == [there[2], there[1], Path("https://x.org/y.tif")]
+    assert find_inputs("nonesuch.tif") == [Path("nonesuch.tif")]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("*.jp2", "matches no"), ("empty", "without"), ("empty.txt", "without")]
+)
+def test_inputs_that_name_nothing(tmp_path, name, words):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.txt").write_text("# nothing\n")
+    with pytest.raises(InputError, match=words):
+        find_inputs(tmp_path / name)
+
+
+# ---------------------------------------------------------------- one grid
+
+
+def test_parallel_rasters_keep_their_pixels(tmp_path):
+    for number, (row, col) in enumerate([(10, 20), (-30.3, 5), (0, 70.4)]):
+        write(tmp_path / f"{number}.tif", picture(40, 50), transform=moved(row, col))
+    survey, errors = place_rasters(sorted(tmp_path.iterdir()), BandSpec())
+    assert not errors
+    assert [m.is_warped for m in survey.members] == [False] * 3
+    assert [(m.window.row, m.window.col) for m in survey.members] == [(40, 15), (0, 0), (30, 65)]
+    assert survey.grid.shape == (80, 115)
+    origin = survey.grid.transform.c, survey.grid.transform.f
+    assert origin == pytest.approx((500000.01, 5400000.06), abs=0.001)
+
+
+def test_other_pixel_sizes_come_to_the_finest(tmp_path):
+    write(
+        tmp_path / "a.tif", picture(40, 50), transform=Affine(0.004, 0, 500000, 0, -0.004, 5400000)
+    )
+    write(tmp_path / "b.tif", picture(40, 50))
+    survey, _ = place_rasters([tmp_path / "a.tif", tmp_path / "b.tif"], BandSpec())
+    assert survey.grid.transform.a == pytest.approx(0.002, rel=1e-3)
+    assert survey.grid.shape == pytest.approx((80, 100), abs=2)
+
+
+@pytest.mark.parametrize(
+    ("crs", "words"), [("EPSG:999999", "not a CRS"), ("nonsense", "not a CRS")]
+)
+def test_a_crs_that_is_none(tmp_path, crs, words):
+    path = write(tmp_path / "a.tif", picture(40, 50))
+    with pytest.raises(UsageError, match=words):
+        place_rasters([path], BandSpec(), crs)
+
+
+def test_rasters_with_and_without_crs_do_not_go_together(tmp_path):
+    write(tmp_path / "a.tif", picture(40, 50))
+    write(tmp_path / "b.tif", picture(40, 50), crs=None)
+    with pytest.raises(InputError, match=r"b\.tif: names no CRS"):
+        place_rasters([tmp_path / "a.tif", tmp_path / "b.tif"], BandSpec())
+
+
+def test_rasters_worlds_apart_are_refused(tmp_path):
+    write(tmp_path / "a.tif", picture(40, 50))
+    write(tmp_path / "b.tif", picture(40, 50), transform=moved(0, 2_000_000))
+    with pytest.raises(UsageError, match="far apart"):
+        place_rasters([tmp_path / "a.tif", tmp_path / "b.tif"], BandSpec())
+
+
+# ---------------------------------------------------------------- one result
+
+
+def test_strips_give_what_the_whole_gives(tmp_path):
+    pixels = picture(700, 900)
+    pixels[:, 300:400, 350:500] = 0
+    write(tmp_path / "whole.tif", pixels, nodata=0)
+    strips = pieces(tmp_path / "strips", pixels, [(0, 400), (300, 640), (600, 900)], nodata=0)
+    predict_raster(tmp_path / "whole.tif", tmp_path / "p.tif", model=IdentityModel())
+    result = predict_raster(strips, tmp_path / "q.tif", model=IdentityModel())
+    np.testing.assert_array_equal(codes_of(tmp_path / "q.tif"), codes_of(tmp_path / "p.tif"))
+    assert (result.inputs, result.pixels_valid) == (3, 700 * 900 - 100 * 150)
+
+
+def test_where_rasters_overlap_the_first_that_has_data_counts(tmp_path):
+    first, second = np.full((1, 60, 80), 10, np.uint8), np.full((1, 60, 80), 99, np.uint8)
+    first[:, :, 40:60] = 0
+    write(tmp_path / "a.tif", first, nodata=0)
+    write(tmp_path / "b.tif", second, transform=moved(0, 20))
+    predict_raster(
+        [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "p.tif", model=IdentityModel()
+    )
+    row = codes_of(tmp_path / "p.tif")[30]
+    expected = [(0, 40, 10), (40, 60, 99), (60, 80, 10), (80, 100, 99)]
+    assert [(a, b, row[a]) for a, b, _ in expected] == expected
+    assert all(len(set(row[a:b])) == 1 for a, b, _ in expected)
+
+
+def test_a_crack_over_borders_is_one_and_knows_its_raster(tmp_path):
+    strips = pieces(tmp_path / "strips", crack_picture(), [(0, 260), (200, 900)])
+    out = tmp_path / "o.gpkg"
+    result = map_cracks(strips, out, model=IdentityModel(), quicklook=tmp_path / "look.png")
+    assert result.vectors.cracks == 1
+    assert result.vectors.length_m == pytest.approx(1.6, abs=0.02)
+    assert gpd.read_file(out, layer="cracks")["source"].tolist() == ["strip-1.tif"]
+    with sqlite3.connect(out) as database:
+        assert database.execute("SELECT input_name FROM runs").fetchone() == ("2 rasters",)
+    database.close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["look.png", "o.gpkg", "strips"]
+
+
+def test_another_crs_is_warped_onto_the_survey(tmp_path):
+    pixels = crack_picture()
+    left = write(tmp_path / "left.tif", np.ascontiguousarray(pixels[:, :, :500]))
+    right = write(
+        tmp_path / "utm33.tif", np.ascontiguousarray(pixels[:, :, 400:]), transform=moved(0, 400)
+    )
+    with rasterio.open(right) as source:
+        west, south, east, north = transform_bounds(UTM, "EPSG:32633", *source.bounds)
+        transform = Affine(0.002, 0, west, 0, -0.002, north)
+        shape = 3, int((north - south) / 0.002), int((east - west) / 0.002)
+        other = np.zeros(shape, np.uint8)
+        reproject(
+            source.read(), other, src_transform=source.transform, src_crs=UTM,
+            dst_transform=transform, dst_crs="EPSG:32633", resampling=Resampling.bilinear,
+        )  # fmt: skip
+    write(right, other, crs="EPSG:32633", transform=transform, nodata=0)
+    result = map_cracks([left, right], tmp_path / "o.gpkg", model=IdentityModel())
+    cracks = gpd.read_file(tmp_path / "o.gpkg", layer="cracks")
+    assert cracks.crs.to_epsg() == 32632
+    assert len(cracks) == 1
+    assert result.vectors.length_m == pytest.approx(1.6, rel=0.02)
+    assert result.vectors.width_mean_mm == pytest.approx(12, abs=1.5)
+
+
+def test_a_survey_goes_on_raster_by_raster(tmp_path):
+    from crackgeo.errors import Cancelled
+
+    strips = pieces(tmp_path / "s", picture(500, 900), [(0, 400), (300, 640), (600, 900)])
+    predict_raster(strips, tmp_path / "whole.tif", model=IdentityModel(1))
+    seen = []
+    monitor = Monitor(lambda *event: seen.append(event), is_cancelled=lambda: len(seen) > 4)
+    with pytest.raises(Cancelled):
+        predict_raster(strips, tmp_path / "p.tif", model=IdentityModel(1), monitor=monitor)
+    model = IdentityModel(1)
+    predict_raster(strips, tmp_path / "p.tif", model=model, resume=True)
+    assert 0 < model.tiles < 6
+    assert (tmp_path / "p.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+
+
+# ---------------------------------------------------------------- damage
+
+
+def damaged(path):
+    """Overwrite the middle of a raster of deflated blocks."""
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 300] = bytes(300)
+    path.write_bytes(bytes(data))
+
+
+def test_a_raster_that_cannot_be_opened_stops_all_or_is_left_out(tmp_path):
+    write(tmp_path / "a.tif", crack_picture())
+    (tmp_path / "b.tif").write_text("no raster")
+    inputs = [tmp_path / "b.tif", tmp_path / "a.tif"]
+    with pytest.raises(InputError, match=r"b\.tif"):
+        predict_raster(inputs, tmp_path / "p.tif", model=IdentityModel())
+    heard = []
+    result = predict_raster(
+        inputs, tmp_path / "p.tif", model=IdentityModel(), on_error="skip",
+        monitor=Monitor(on_warning=heard.append),
+    )  # fmt: skip
+    assert result.left_out == ("b.tif",)
+    assert not result.is_complete
+    assert "LEFT OUT        b.tif" in result.summary()
+    assert any("b.tif" in message for message in heard)
+
+
+def test_damaged_blocks_become_ground_that_was_not_surveyed(tmp_path):
+    path = write(
+        tmp_path / "a.tif", picture(640, 640, 1), compress="deflate", tiled=True,
+        blockxsize=64, blockysize=64,
+    )  # fmt: skip
+    damaged(path)
+    with pytest.raises(InputError, match="damaged or cut short"):
+        predict_raster(path, tmp_path / "p.tif", model=IdentityModel())
+    result = map_cracks(
+        path, tmp_path / "o.gpkg", model=IdentityModel(), on_error="skip",
+        probability=tmp_path / "p.tif",
+    )  # fmt: skip
+    skipped = result.prediction.skipped
+    assert 1 <= skipped <= 2
+    codes = codes_of(tmp_path / "p.tif")
+    lost = (codes == 255).reshape(10, 64, 10, 64).all(axis=(1, 3))
+    assert (lost.sum(), (codes == 255).sum()) == (skipped, skipped * 64 * 64)
+    coverage = gpd.read_file(tmp_path / "o.gpkg", layer="coverage")
+    reason = coverage.loc[~coverage["surveyed"], "reason"]
+    assert set(reason) == {"damaged: the raster cannot be read here"}
+
+
+def test_the_exit_code_says_that_something_was_left_out(tmp_path, monkeypatch, capfd):
+    write(tmp_path / "a.tif", crack_picture())
+    (tmp_path / "b.tif").write_text("no raster")
+    monkeypatch.setattr("crackgeo.predict_run.load_model", lambda *_, **__: IdentityModel())
+    command = ["predict", str(tmp_path), "-o", str(tmp_path.parent / "p.tif"), "--overwrite"]
+    assert run(command) == 3
+    assert run([*command, "--on-error", "skip"]) == 6
+    assert "LEFT OUT        b.tif" in capfd.readouterr().out
+    assert run([*command[:1], str(tmp_path / "a.tif"), *command[2:]]) == 0
