@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from qgis.core import (
     QgsProcessingContext,
     QgsProcessingLayerPostProcessorInterface,
@@ -40,9 +42,12 @@ def layer_uris(path: str) -> dict[str, str]:
     return {name: f"{path}|layername={layer}" for name, layer, _ in LAYERS}
 
 
-def load_with_cracks(
-    context: QgsProcessingContext, path: str, title: str, style: EmbeddedStyle
-) -> None:
+# The context deletes a layer's post-processor, so each layer needs its own; until then only a
+# reference from Python keeps the part of it that is written in Python. The last ones are enough.
+_kept: deque[EmbeddedStyle] = deque(maxlen=300)
+
+
+def load_with_cracks(context: QgsProcessingContext, path: str, title: str) -> None:
     """If the cracks are to be loaded, load the layers that belong to them, named and styled.
 
     Parameters
@@ -50,7 +55,6 @@ def load_with_cracks(
     context : of the run
     path : the GeoPackage, as the user gave it
     title : what the layers are named after
-    style : the caller keeps it, for QGIS does not
     """
     waiting = context.layersToLoadOnCompletion()
     if path not in waiting:
@@ -61,6 +65,7 @@ def load_with_cracks(
     for name, _, label in LAYERS:
         details = QgsProcessingContext.LayerDetails(f"{label}, {title}", project, name)
         details.forceName = True
-        details.setPostProcessor(style)
+        _kept.append(EmbeddedStyle())
+        details.setPostProcessor(_kept[-1])
         loaded[uris[name]] = details
     context.setLayersToLoadOnCompletion({**waiting, **loaded})

@@ -15,6 +15,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
     QgsProcessingParameterExtent,
@@ -172,6 +173,18 @@ class Choice(Parameter):
 
     def _text(self, values: Values) -> str:
         return values.algorithm.parameterAsEnumString(values.of, self.name, values.context)
+
+
+class Flag(Parameter):
+    """Yes or no; yes puts the option on the command line."""
+
+    def arguments(self, values: Values) -> list[str]:
+        """The option alone."""
+        wanted = values.algorithm.parameterAsBool(values.of, self.name, values.context)
+        return [self.option] if wanted else []
+
+    def _make(self) -> QgsProcessingParameterDefinition:
+        return QgsProcessingParameterBoolean(self.name, self.label, self.default)
 
 
 class Model(Parameter):

@@ -19,11 +19,13 @@ ALL = [*NAMES, "checkengine"]
 # Options of the command line that make no sense, or are given always, in QGIS.
 LEFT_OUT = {
     "--help", "--progress", "--json", "--quiet", "--verbose", "--overwrite", "--quicklook",
-    "--resume", "--no-timing",
+    "--no-timing",
+    # of surveys in many files, computed on many machines
+    "--crs", "--on-error", "--scheduler", "--workers",
     # of finetune: for those who train from folders, or know what they do
-    "--data", "--layer", "--width-field", "--chip-px", "--val-share", "--batch", "--accumulate",
-    "--spare-memory", "--lr", "--unfreeze", "--replay", "--replay-share", "--epoch", "--patience",
-    "--seed", "--recalibrate",
+    "--data", "--delta", "--resume", "--layer", "--width-field", "--chip-px", "--val-share",
+    "--batch", "--accumulate", "--spare-memory", "--lr", "--unfreeze", "--replay",
+    "--replay-share", "--epoch", "--patience", "--seed", "--recalibrate",
 }  # fmt: skip
 
 

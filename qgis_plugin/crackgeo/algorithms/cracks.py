@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..layers import EmbeddedStyle, layer_outputs, layer_uris, load_with_cracks
+from ..layers import layer_outputs, layer_uris, load_with_cracks
 from ..parameters import VectorOutput
 from ..translation import tr
 from .base import EngineAlgorithm, Value
@@ -25,7 +25,6 @@ VALUES = (
     Value("WIDEST", tr("Largest width (mm)"), "width_max_mm"),
     Value("SURVEYED", tr("Area surveyed (m2)"), "surveyed_m2"),
 )
-_STYLE = EmbeddedStyle()  # outlives every run: QGIS uses it after the algorithm is gone
 
 
 class CrackAlgorithm(EngineAlgorithm):
@@ -50,5 +49,5 @@ class CrackAlgorithm(EngineAlgorithm):
 
     def postProcessAlgorithm(self, context, feedback):
         """Let QGIS load the layers."""
-        load_with_cracks(context, self.paths["OUTPUT"], self.title, _STYLE)
+        load_with_cracks(context, self.paths["OUTPUT"], self.title)
         return {}

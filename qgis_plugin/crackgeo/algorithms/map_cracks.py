@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..parameters import RasterOutput
 from ..translation import tr
 from .cracks import OUTPUT, VALUES, CrackAlgorithm
-from .shared import AREA, EXTENT, GSD, INPUT, MIN_LENGTH, MODEL, RASTER, RULES, RUN
+from .shared import AREA, EXTENT, GSD, INPUT, MIN_LENGTH, MODEL, RASTER, RESUME, RULES, RUN
 
 PROBABILITY = RasterOutput(
     "PROBABILITY",
@@ -40,6 +40,7 @@ class MapCracks(CrackAlgorithm):
         *RULES,
         *RUN,
         *RASTER,
+        RESUME,
         OUTPUT,
         PROBABILITY,
     )

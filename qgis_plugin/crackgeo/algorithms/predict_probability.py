@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..parameters import RasterOutput
 from ..translation import tr
 from .base import EngineAlgorithm, Value
-from .shared import AREA, EXTENT, GSD, INPUT, MODEL, RASTER, RUN
+from .shared import AREA, EXTENT, GSD, INPUT, MODEL, RASTER, RESUME, RUN
 
 OUTPUT = RasterOutput(
     "OUTPUT",
@@ -26,7 +26,7 @@ class PredictProbability(EngineAlgorithm):
     TAGS = tr("crack,probability,deep learning,segmentation,inference")
     COMMAND = "predict"
     FLAGS = ("--overwrite",)
-    PARAMETERS = (INPUT, MODEL, AREA, EXTENT, GSD, *RUN, *RASTER, OUTPUT)
+    PARAMETERS = (INPUT, MODEL, AREA, EXTENT, GSD, *RUN, *RASTER, RESUME, OUTPUT)
     VALUES = (
         Value("TILES", tr("Tiles run"), "tiles_run"),
         Value("PIXELS", tr("Pixels with data"), "pixels_valid"),

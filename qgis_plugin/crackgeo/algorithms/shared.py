@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..parameters import Choice, Extent, Model, Number, Raster, Text, Vector
+from ..parameters import Choice, Extent, Flag, Model, Number, Raster, Text, Vector
 from ..translation import tr
 
 INPUT = Raster(
@@ -154,6 +154,14 @@ NODATA = Number(
     advanced=True,
     minimum=-1e38,
     maximum=1e38,
+)
+RESUME = Flag(
+    "RESUME",
+    tr("Go on with a cancelled run"),
+    tr("Takes up the work that a run with the same output and options left when it was stopped."),
+    "--resume",
+    default=False,
+    advanced=True,
 )
 
 RUN = (OVERLAP, DEVICE, PRECISION, BATCH_SIZE)

@@ -569,6 +569,16 @@
    <translation>Pixel mit diesem Wert gelten als nicht untersucht, neben denen, die das Bild selbst kennzeichnet.</translation>
   </message>
   <message>
+   <location filename="../algorithms/shared.py" />
+   <source>Go on with a cancelled run</source>
+   <translation>Einen abgebrochenen Lauf fortsetzen</translation>
+  </message>
+  <message>
+   <location filename="../algorithms/shared.py" />
+   <source>Takes up the work that a run with the same output and options left when it was stopped.</source>
+   <translation>Nimmt die Arbeit auf, die ein Lauf mit derselben Ausgabe und denselben Einstellungen beim Abbruch hinterlassen hat.</translation>
+  </message>
+  <message>
    <location filename="../algorithms/vectorize_cracks.py" />
    <source>A raster of Predict crack probability, or any of probabilities from 0 to 1 or of a mask.</source>
    <translation>Ein Raster aus „Risswahrscheinlichkeit berechnen“ oder ein anderes mit Wahrscheinlichkeiten von 0 bis 1 oder einer Maske.</translation>
