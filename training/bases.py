@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor
 
 from crackgeo.errors import UsageError
 from crackgeo.files import atomic_output
+from crackgeo.models.catalogue import digests
 from crackgeo.models.checkpoint import model_metadata, read_cracksam, start_training
 from crackgeo.models.compact import CompactNet
 from crackgeo.models.deltas import DeltaSpec
@@ -57,6 +58,37 @@ class Base:
         return TorchSegmenter(ready, info or self.info, self.scaling, device, "fp32")
 
 
+def parse_delta(text: str) -> DeltaSpec:
+    """Deltas from a text such as `lora=qv:4`, `adapter=32,scale=0.2`, both of them, or `head`.
+
+    Raises
+    ------
+    UsageError
+        It says something else.
+    """
+    if text == "head":
+        return DeltaSpec()
+    wrong = UsageError(
+        f"--delta {text}: not understood", "e.g. lora=qv:4 or adapter=32,scale=0.2 or head"
+    )
+    said: dict[str, Any] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            if name == "lora":
+                said["lora"], rank = value.split(":")
+                said["rank"] = int(rank)
+            elif name == "adapter":
+                said["adapter_dim"] = int(value)
+            elif name == "scale":
+                said["adapter_scale"] = float(value)
+            else:
+                raise wrong
+        except ValueError:
+            raise wrong from None
+    return DeltaSpec(**said)
+
+
 def load_base(name_or_path: str) -> Base:
     """A model file as a base, its weights as they are stored.
 
@@ -86,7 +118,8 @@ def start_cracksam(sam: str, delta: DeltaSpec) -> Base:
     """
     path = resolve(sam)
     network = start_training(read_weights(path), delta)
-    info = ModelInfo("cracksam", "", metadata={"sam_file": path.name, **model_metadata(network)})
+    found = digests(path).sha256
+    info = ModelInfo("cracksam", found, metadata={"sam_file": path.name, "sam_sha256": found})
     return Base(network, info, Scaling(1 / 255, 0.0))
 
 

@@ -21,7 +21,15 @@ from crackgeo.models.protocol import Segmenter
 from crackgeo.monitor import SILENT, Monitor
 from crackgeo.version import __version__
 
-from .bases import Base, load_base, save_compact, save_delta, unfreeze
+from .bases import (
+    Base,
+    load_base,
+    parse_delta,
+    save_compact,
+    save_delta,
+    start_cracksam,
+    unfreeze,
+)
 from .chips import SUMMARY, make_chips
 from .evaluate import Evaluation, evaluate
 from .finetune_report import write_finetune_report
@@ -53,7 +61,7 @@ class FinetuneSpec:
 
     Parameters
     ----------
-    iterations : at most; None takes 200 for `compact`, the paper's schedule length else
+    iterations : at most
     batch, accumulate : samples in a pass, passes in a step
     lr : greatest learning rate; None takes the recipe's
     unfreeze : `all`, `decoder` or `head` of `compact`
@@ -127,7 +135,7 @@ def finetune(
     resume: bool = False,
     overwrite: bool = False,
     monitor: Monitor = SILENT,
-    base: Base | None = None,
+    delta: str | None = None,
     **chip_options: Any,
 ) -> Finetuned:
     """Fine-tune a model on a labelled raster, or on a folder of chips or pictures.
@@ -143,7 +151,7 @@ def finetune(
     resume : go on with an interrupted run
     overwrite : replace model and run
     monitor : progress in iterations; may cancel, which leaves a checkpoint
-    base : start from this network instead of `base_name`
+    delta : fresh deltas on the SAM weights that `base_name` names, see `bases.parse_delta`
     chip_options : see `chips.make_chips`
 
     Raises
@@ -156,9 +164,9 @@ def finetune(
     cv2.setNumThreads(1)
     torch.manual_seed(spec.seed)
     run = _run_folder(output, resume, overwrite)
-    base = base or load_base(base_name)
+    base = load_base(base_name) if delta is None else start_cracksam(base_name, parse_delta(delta))
     data = load_data(_chips(source, run, chip_options, monitor), replay, spec.seed)
-    start = _judge(base.segmenter(device), data)
+    start = _judge(base.segmenter(device), data, monitor)
     job, fit_spec = _job(base, data, spec, device, start)
     try:
         fitted = fit(job, fit_spec, run, _fingerprint(base, data, spec), monitor)
@@ -262,9 +270,9 @@ def _value(evaluation: Evaluation, name: str) -> float:
     return evaluation.scores[-1].metrics[name].value  # the last one pools all sets
 
 
-def _judge(segmenter: Segmenter, data: LocalData) -> _Judgement:
-    replay = evaluate(segmenter, data.replay_val) if data.replay_val else None
-    return _Judgement(evaluate(segmenter, data.val), replay)
+def _judge(segmenter: Segmenter, data: LocalData, monitor: Monitor = SILENT) -> _Judgement:
+    replay = evaluate(segmenter, data.replay_val, monitor=monitor) if data.replay_val else None
+    return _Judgement(evaluate(segmenter, data.val, monitor=monitor), replay)
 
 
 def _sheet(path: Path, segmenter: Segmenter, data: LocalData) -> None:

@@ -135,9 +135,11 @@ def fit(
     with output_errors(folder):
         (folder / SHEETS).mkdir(parents=True, exist_ok=True)
     run = _Run(job, spec, folder, fingerprint)
-    if not run.history:
-        run.judge(float("nan"), job.before)
     try:
+        if not run.history:
+            run.judge(float("nan"), job.before)
+        elif run.iteration % spec.epoch == 0 and run.history[-1]["iteration"] < run.iteration:
+            run.judge(float("nan"), None)  # it was interrupted while it was judged
         _steps(run, monitor)
     finally:
         run.save()
@@ -163,7 +165,13 @@ def _batches(run: _Run) -> Iterator[tuple[Tensor, Tensor]]:
     """The samples from the run's iteration on."""
     each = run.spec.batch * run.spec.accumulate
     rest = Subset(run.job.samples, range(run.iteration * each, run.spec.iterations * each))
-    yield from DataLoader(rest, batch_size=run.spec.batch, num_workers=run.spec.workers)
+    # with chance of its own: it would take a number from torch's, and a resumed run one more
+    yield from DataLoader(
+        rest,
+        batch_size=run.spec.batch,
+        num_workers=run.spec.workers,
+        generator=torch.Generator(),
+    )
 
 
 class _Run:

@@ -79,6 +79,12 @@ recipe_options = chain(
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder with manifest.csv of older pictures, against forgetting.",
 )
+@click.option(
+    "--delta",
+    metavar="KIND",
+    help="Fresh deltas on the SAM weights that --base names: lora=qv:4, adapter=32,scale=0.2, "
+    "both with a comma between, or head.",
+)
 @recipe_options
 @click.option(
     "--device",
@@ -98,6 +104,7 @@ def finetune_command(
     data: Path | None,
     output: Path,
     base: str,
+    delta: str | None,
     replay: Path | None,
     device: str,
     resume: bool,
@@ -130,6 +137,7 @@ def finetune_command(
             resume=resume,
             overwrite=overwrite,
             monitor=monitor,
+            delta=delta,
             **cutting,
         )
     console.result(result.to_dict(), result.summary())

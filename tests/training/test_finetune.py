@@ -3,20 +3,21 @@
 import csv
 import json
 from dataclasses import replace
+from itertools import count
 
 import pytest
 import torch
 from crackgeo_training import finetune as module
 from crackgeo_training import finetune_report
-from crackgeo_training.bases import Base, load_base
+from crackgeo_training.bases import Base, load_base, parse_delta
 from crackgeo_training.finetune import FinetuneSpec, finetune
 from crackgeo_training.fit import trained_state
-from pictures import write_folder
+from pictures import DarkModel, write_folder
 from safetensors.torch import save_file
 from test_models_cracksam import TINY
 
 from crackgeo import cli
-from crackgeo.errors import Cancelled, InputError, UsageError
+from crackgeo.errors import Cancelled, InputError, ModelError, UsageError
 from crackgeo.models.deltas import DeltaSpec
 from crackgeo.models.modelfile import read_metadata, read_tensors
 from crackgeo.models.protocol import ModelInfo
@@ -46,8 +47,16 @@ FIT_SPEC = module.FitSpec
 
 
 @pytest.fixture
-def without_sheets(small, monkeypatch):
-    """Sheets take most of the time, and one test looks at them."""
+def quick(small, monkeypatch):
+    """Judged by a model that takes no time, each time a little better; without sheets."""
+    score = count(1)
+    judge = module._Judgement.metrics
+
+    def rising(self, start):
+        return judge(self, start) | {"score": float(next(score))}
+
+    monkeypatch.setattr(Base, "segmenter", lambda *_: DarkModel())
+    monkeypatch.setattr(module._Judgement, "metrics", rising)
     monkeypatch.setattr(module, "write_sheet", lambda *_: None)
     monkeypatch.setattr(finetune_report, "write_extremes", lambda *_: [])
 
@@ -84,7 +93,7 @@ def test_the_command_makes_a_model_that_loads(small, data, tmp_path, capsys):
     assert len(list((run / "sheets").iterdir())) == 2
 
 
-def test_an_interrupted_run_goes_on_to_the_same_file(without_sheets, data, tmp_path):
+def test_an_interrupted_run_goes_on_to_the_same_file(quick, data, tmp_path):
     whole = tmp_path / "whole.safetensors"
     finetune(data, whole, spec=SPEC)
     parts = tmp_path / "parts.safetensors"
@@ -132,14 +141,20 @@ def tiny_base(delta):
     return Base(network, ModelInfo("tiny", "0" * 64), Scaling(1 / 255, 0.0))
 
 
+def use(monkeypatch, base):
+    """Let every base be this one."""
+    monkeypatch.setattr(module, "load_base", lambda name: base)
+
+
 @pytest.mark.parametrize("spare_memory", [False, True])
-def test_cracksam_learns_its_delta_and_head_alone(without_sheets, data, tmp_path, spare_memory):
+def test_cracksam_learns_its_delta_and_head_alone(quick, data, tmp_path, monkeypatch, spare_memory):
     base = tiny_base(DeltaSpec("qv", 2, adapter_dim=4, adapter_scale=0.3))
     frozen = {n: p.clone() for n, p in base.network.named_parameters() if not p.requires_grad}
     learning = {k: v.clone() for k, v in trained_state(base.network).items()}
     out = tmp_path / "delta.safetensors"
     spec = replace(SPEC, lr=0.05, iterations=4, epoch=4, spare_memory=spare_memory)
-    finetune(data, out, spec=spec, base=base)
+    use(monkeypatch, base)
+    finetune(data, out, spec=spec)
     now = dict(base.network.named_parameters())
     assert all(torch.equal(now[name], before) for name, before in frozen.items())
     last = torch.load(tmp_path / "delta.run" / "checkpoint.pt")["trained"]
@@ -150,13 +165,14 @@ def test_cracksam_learns_its_delta_and_head_alone(without_sheets, data, tmp_path
     assert set(read_tensors(out)).isdisjoint(frozen)
 
 
-def test_a_delta_loads_back_through_import(without_sheets, data, tmp_path):
+def test_a_delta_loads_back_through_import(quick, data, tmp_path, monkeypatch):
     base = tiny_base(DeltaSpec("qv", 2, adapter_dim=4, adapter_scale=0.3))
     state = base.network.state_dict()
     learned = {n for n, p in base.network.named_parameters() if p.requires_grad}
     save_file({n: t for n, t in state.items() if n not in learned}, tmp_path / "sam.safetensors")
     out = tmp_path / "delta.safetensors"
-    finetune(data, out, spec=SPEC, base=base)
+    use(monkeypatch, base)
+    finetune(data, out, spec=SPEC)
     whole = tmp_path / "whole.safetensors"
     import_model(tmp_path / "sam.safetensors", out, whole)
     assert read_metadata(whole)["adapter_scale"] == "0.3"
@@ -168,11 +184,45 @@ def test_a_delta_loads_back_through_import(without_sheets, data, tmp_path):
     assert {n for n, p in again.network.named_parameters() if p.requires_grad} == learned
 
 
-def test_the_loss_of_cracksam_falls(without_sheets, data, tmp_path, monkeypatch):
+def test_the_loss_of_cracksam_falls(quick, data, tmp_path, monkeypatch):
     base = tiny_base(DeltaSpec("qv", 2))
     spec = FinetuneSpec(iterations=12, batch=2, epoch=6, lr=0.01)
     monkeypatch.setattr(module, "PAPER", replace(module.PAPER, warmup=1))
-    finetune(data, tmp_path / "d.safetensors", spec=spec, base=base)
+    use(monkeypatch, base)
+    finetune(data, tmp_path / "d.safetensors", spec=spec)
     with (tmp_path / "d.run" / "log.csv").open(newline="") as lines:
         losses = [float(row["loss"]) for row in csv.DictReader(lines)]
     assert losses[2] < 0.95 * losses[1]
+
+
+def test_fresh_deltas_begin_on_sams_own_weights(quick, data, tmp_path):
+    sam = build_cracksam(TINY)
+    save_file(sam.state_dict(), tmp_path / "sam.safetensors")
+    out = tmp_path / "delta.safetensors"
+    name = str(tmp_path / "sam.safetensors")
+    finetune(data, out, name, replace(SPEC, iterations=1, epoch=1), delta="lora=qk:2,adapter=3")
+    stored = read_tensors(out)
+    lora = {n.rsplit(".", 1)[1] for n in stored if ".lora_a." in n}
+    assert lora == {"q", "k"}
+    assert read_metadata(out)["adapter_dim"] == "3"
+    with pytest.raises(ModelError, match="not a crackgeo model"):
+        load_model(out)
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("head", DeltaSpec()),
+        ("lora=qv:4", DeltaSpec("qv", 4)),
+        ("adapter=32,scale=0.1", DeltaSpec(adapter_dim=32, adapter_scale=0.1)),
+        ("lora=qkvo:8,adapter=16", DeltaSpec("qkvo", 8, 16)),
+    ],
+)
+def test_deltas_are_said_in_words(text, spec):
+    assert parse_delta(text) == spec
+
+
+@pytest.mark.parametrize("text", ["lora", "lora=qv", "adapter=wide", "magic=3", "lora=xy:2"])
+def test_deltas_that_mean_nothing(text):
+    with pytest.raises(UsageError):
+        parse_delta(text)

@@ -73,6 +73,17 @@ def test_an_interrupted_run_ends_with_the_same_weights_bit_for_bit(tmp_path):
     assert [r["iteration"] for r in resumed.history] == [0, 3, 6, 9]
 
 
+def test_a_run_interrupted_while_it_is_judged_is_judged_again(tmp_path):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(job(validate=interrupted), SPEC, tmp_path / "a", "x")
+    resumed = fit(job(), SPEC, tmp_path / "a", "x")
+    straight = fit(job(), SPEC, tmp_path / "b", "x")
+    assert [r["score"] for r in resumed.history] == [r["score"] for r in straight.history]
+
+
 def test_only_what_learns_is_in_the_checkpoint(tmp_path):
     learning = job()
     frozen = learning.network.frozen.weight.clone()
