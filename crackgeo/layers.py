@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -68,6 +68,10 @@ class RunRecord:
     device : device and precision the model ran on
     n_tiles : tiles the model looked at
     surveyed_m2 : ground surveyed, counted by pixel
+    inputs : each raster with its name and either size and checksum or the error it gave
+    skipped : windows of the probability raster that could not be read, with the raster's name
+    versions : of Python and the libraries
+    stages : seconds that each stage took until the layers were written
 
     Raises
     ------
@@ -89,6 +93,10 @@ class RunRecord:
     device: str = ""
     n_tiles: int = 0
     surveyed_m2: float = 0.0
+    inputs: Sequence[Mapping[str, Any]] = ()
+    skipped: Sequence[Mapping[str, Any]] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    stages: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.started.tzinfo is None or self.finished.tzinfo is None:
@@ -171,7 +179,8 @@ def _run_columns(run: RunRecord, vectors: Vectors) -> dict[str, NDArray[Any]]:
     """The record and the counts of its result, as the one row of layer `runs`."""
     cracks = vectors.cracks.columns
     computed: dict[str, Any] = {
-        "options": json.dumps(dict(run.options), sort_keys=True, ensure_ascii=False),
+        **{name: _json(getattr(run, name)) for name in ("options", "versions", "stages")},
+        **{name: _json(list(getattr(run, name))) for name in ("inputs", "skipped")},
         "started": _naive_utc(run.started),
         "finished": _naive_utc(run.finished),
         "n_cracks": len(vectors.cracks),
@@ -185,6 +194,10 @@ def _run_columns(run: RunRecord, vectors: Vectors) -> dict[str, NDArray[Any]]:
         )
         for f in schema.RUNS.fields
     }
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def _naive_utc(time: datetime) -> datetime:

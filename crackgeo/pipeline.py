@@ -12,9 +12,10 @@ from .models.protocol import Segmenter
 from .monitor import SILENT, Monitor
 from .predict_run import BBox, PredictOptions, StrPath, run_prediction
 from .quicklook import write_quicklook
+from .report import StageClock, write_report
 from .results import MapResult, PredictResult, VectorizeResult
 from .specs import OnError, TileSpec, VectorSpec
-from .vector_run import VectorRules, run_vectorization
+from .vector_run import VectorRules, run_record, run_vectorization
 from .work import WorkFolder
 
 
@@ -24,6 +25,7 @@ def map_cracks(
     *,
     probability: StrPath | None = None,
     quicklook: StrPath | None = None,
+    report: StrPath | None = None,
     model: StrPath | Segmenter = "compact",
     device: str = "auto",
     precision: str = "auto",
@@ -56,6 +58,7 @@ def map_cracks(
     output : the GeoPackage to write
     probability : keep the probability raster here; otherwise it is temporary
     quicklook : also write a PNG of the cracks over the image
+    report : also write the record of the run here, as JSON
     overwrite : replace outputs that exist, and the work of a run that ended early
     resume : go on with a run that ended early; from the beginning if there is none
     monitor : progress, warnings, cancelling
@@ -71,6 +74,8 @@ def map_cracks(
     clock, output = time.monotonic(), Path(output)
     kept = Path(probability) if probability else None
     picture = Path(quicklook) if quicklook else None
+    record_to = Path(report) if report else None
+    stages = StageClock(monitor)
     rules = VectorRules(threshold, threshold_low, min_length_m, max_width_mm, stations_m)
     options = PredictOptions(
         model=model,
@@ -90,15 +95,16 @@ def map_cracks(
         scheduler=scheduler,
     )
     with WorkFolder(output, resume, overwrite, monitor) as work:
-        for path in filter(None, (kept, picture)):
+        for path in filter(None, (kept, picture, record_to)):
             check_output(path, work.may_replace)
-        prediction = run_prediction(find_inputs(inputs), kept, options, work, monitor)
-        result, vectors = run_vectorization(
+        prediction = run_prediction(find_inputs(inputs), kept, options, work, stages.monitor)
+        result, vectors, record = run_vectorization(
             prediction.raster,
             output,
             rules,
             work.may_replace,
             monitor,
+            stages,
             prediction.started,
             prediction.shares,
             prediction.window,
@@ -114,14 +120,19 @@ def map_cracks(
                 overwrite=work.may_replace,
                 monitor=monitor,
             )
+        seconds = time.monotonic() - clock
+        both = MapResult(prediction.result, result, kept, picture, seconds)
+        if record_to is not None:
+            write_report(record_to, record, both.to_dict(), work.may_replace)
         work.finish()
-    return MapResult(prediction.result, result, kept, picture, time.monotonic() - clock)
+    return both
 
 
 def predict_raster(
     inputs: StrPath | Sequence[StrPath],
     output: StrPath,
     *,
+    report: StrPath | None = None,
     model: StrPath | Segmenter = "compact",
     device: str = "auto",
     precision: str = "auto",
@@ -148,6 +159,7 @@ def predict_raster(
     inputs : rasters, folders, patterns or list files, see `find_inputs`; where rasters overlap,
         the first that has data counts
     output : cloud-optimised GeoTIFF, uint8: 254 p, 255 for no data
+    report : also write the record of the run here, as JSON
     model : name or file of a model, or a loaded one
     device, precision, batch_size : see `load_model`
     overlap_px : overlap of neighbouring tiles
@@ -186,10 +198,16 @@ def predict_raster(
         workers=workers,
         scheduler=scheduler,
     )
+    stages = StageClock(monitor)
     with WorkFolder(Path(output), resume, overwrite, monitor) as work:
-        result = run_prediction(find_inputs(inputs), Path(output), options, work, monitor).result
+        if report is not None:
+            check_output(Path(report), work.may_replace)
+        done = run_prediction(find_inputs(inputs), Path(output), options, work, stages.monitor)
+        if report is not None:
+            record = run_record(done.source, {}, done.started, stages)
+            write_report(Path(report), record, done.result.to_dict(), work.may_replace)
         work.finish()
-    return result
+    return done.result
 
 
 def vectorize_raster(

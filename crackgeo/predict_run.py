@@ -127,6 +127,7 @@ class Prediction:
     Parameters
     ----------
     raster : probabilities, a virtual raster in the work folder
+    source : where they come from
     started : when the run was first begun
     result : numbers for the user
     image : the imagery, for a picture
@@ -135,6 +136,7 @@ class Prediction:
     """
 
     raster: Path
+    source: Provenance
     started: datetime
     result: PredictResult
     image: SurveyImage
@@ -197,6 +199,7 @@ def run_prediction(
     with output_errors(raster):
         write_safely(raster, virtual_raster(grid, parts, source.to_tags()))
     if output is not None:
+        monitor.step("write", 0, 1)
         publish_probability(raster, output, work.may_replace)
     gsd_x, gsd_y = (size * small_units(grid) for size in pixel_size_m(grid))
     result = PredictResult(
@@ -215,7 +218,7 @@ def run_prediction(
         seconds=time.monotonic() - clock,
     )
     image = SurveyImage(survey, options.band_spec, work.path)
-    return Prediction(raster, started, result, image, area.window, shares)
+    return Prediction(raster, source, started, result, image, area.window, shares)
 
 
 @dataclass

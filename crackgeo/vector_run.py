@@ -21,6 +21,7 @@ from .monitor import Monitor
 from .predict_run import Share, describe_input
 from .probability import open_probability
 from .provenance import Provenance
+from .report import StageClock, versions
 from .results import VectorizeResult
 from .sources import crack_sources
 from .vectors import FeatureTable, Vectors
@@ -44,18 +45,22 @@ def run_vectorization(
     rules: VectorRules,
     overwrite: bool,
     monitor: Monitor,
+    clock: StageClock | None = None,
     begun: datetime | None = None,
     shares: Sequence[Share] = (),
     window: Window | None = None,
-) -> tuple[VectorizeResult, Vectors]:
-    """`vectorize_raster`, with the vectors themselves for a picture.
+) -> tuple[VectorizeResult, Vectors, RunRecord]:
+    """`vectorize_raster`, with the vectors themselves for a picture, and the record.
 
-    `begun` is when the run began whose second half this is; `shares` are the rasters that the
-    probabilities come from, on a grid where these lie at `window`.
+    `clock` times the stages of the run, which has the monitor; `begun` is when the run began whose
+    second half this is; `shares` are the rasters that the probabilities come from, on a grid
+    where these lie at `window`.
     """
     from .vectorize import vectorize, warm_up  # numba: not before it is needed
 
-    clock, begun = time.monotonic(), begun or datetime.now(UTC)
+    started, begun = time.monotonic(), begun or datetime.now(UTC)
+    clock = clock or StageClock(monitor)
+    monitor = clock.monitor
     check_output(output, overwrite)
     monitor.step("prepare", 0, 1)
     warm_up()  # the first run on a machine compiles for a minute; the bar says so
@@ -83,10 +88,11 @@ def run_vectorization(
         "max_width": rules.max_width_mm,
         "stations": rules.stations_m,
     }
-    record = _run_record(source, options, begun, coverage.surveyed_m2)
+    monitor.step("write", 0, 1)
+    record = run_record(source, options, begun, clock, coverage.surveyed_m2)
     write_geopackage(output, vectors, coverage.table, record, grid.crs_wkt, overwrite=overwrite)
     units = has_ground_units(grid)
-    return _result(output, vectors.cracks, coverage.surveyed_m2, units, clock), vectors
+    return _result(output, vectors.cracks, coverage.surveyed_m2, units, started), vectors, record
 
 
 def _sources(
@@ -104,9 +110,14 @@ def _sources(
     return crack_sources(cracks, grid, here)
 
 
-def _run_record(
-    source: Provenance, options: dict[str, Any], begun: datetime, surveyed_m2: float
+def run_record(
+    source: Provenance,
+    options: dict[str, Any],
+    begun: datetime,
+    clock: StageClock,
+    surveyed_m2: float = 0.0,
 ) -> RunRecord:
+    """What is known of a run that ends now."""
     return RunRecord(
         version=source.version,
         model=source.model,
@@ -122,11 +133,15 @@ def _run_record(
         device=source.device,
         n_tiles=source.n_tiles,
         surveyed_m2=surveyed_m2,
+        inputs=source.inputs,
+        skipped=source.skipped,
+        versions=versions(),
+        stages=clock.seconds(),
     )
 
 
 def _result(
-    output: Path, cracks: FeatureTable, surveyed_m2: float, ground_units: bool, clock: float
+    output: Path, cracks: FeatureTable, surveyed_m2: float, ground_units: bool, started: float
 ) -> VectorizeResult:
     length = cracks.columns["length_m"]
     total = float(length.sum())
@@ -141,5 +156,5 @@ def _result(
         longest_m=float(length.max()) if total else None,
         surveyed_m2=surveyed_m2,
         ground_units=ground_units,
-        seconds=time.monotonic() - clock,
+        seconds=time.monotonic() - started,
     )

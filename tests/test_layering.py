@@ -33,7 +33,7 @@ LAYERS = [
     {"vectorize"},
     {"coverage", "symbology", "layers", "quicklook"},
     {"cluster", "predict_run"},
-    {"sources"},
+    {"sources", "report"},
     {"vector_run"},
     {"pipeline", "survey", "doctor"},
     {"cli"},

@@ -16,6 +16,7 @@ from .options import (
     overwrite_option,
     part_options,
     raster_options,
+    report_option,
     resume_option,
     survey_options,
     vector_options,
@@ -45,6 +46,7 @@ from .options import (
 @survey_options
 @vector_options
 @worker_options
+@report_option
 @overwrite_option
 @resume_option
 @console_options

@@ -114,6 +114,13 @@ overwrite_option = click.option(
 inputs_argument = click.argument(
     "inputs", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="INPUT..."
 )
+report_option = click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.json",
+    help="Also write the record of the run: options, versions, checksums, counts, seconds of each "
+    "stage, what was left out.",
+)
 resume_option = click.option(
     "--resume",
     is_flag=True,

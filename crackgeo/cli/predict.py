@@ -16,6 +16,7 @@ from .options import (
     overwrite_option,
     part_options,
     raster_options,
+    report_option,
     resume_option,
     survey_options,
     worker_options,
@@ -30,6 +31,7 @@ from .options import (
 @part_options
 @survey_options
 @worker_options
+@report_option
 @overwrite_option
 @resume_option
 @console_options
