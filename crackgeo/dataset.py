@@ -29,6 +29,7 @@ from .resample import MAX_SIDE_PX
 
 CACHE_MB = 128  # GDAL's block cache; its default is 5 % of the machine's memory
 MAX_PIXELS = 10**12  # 3 TB of RGB; more is a broken header, not a survey
+MAX_BANDS = 1024  # beyond, each question about all bands takes seconds; a crack needs three
 MAX_BLOCK_BYTES = 2**29  # a block is decoded whole, again for each window that touches it
 
 # For servers that are slow, drop connections or answer with errors: GDAL asks again, with longer
@@ -157,6 +158,10 @@ def _check_contents(dataset: DatasetReader, path: str | Path) -> None:
         parts = ", ".join(dataset.subdatasets[:3])
         remedy = f"name one of its parts, e.g. {parts}" if parts else "choose a raster with bands"
         raise InputError(f"{path}: holds no image bands itself", remedy)
+    if dataset.count > MAX_BANDS:
+        raise InputError(
+            f"{path}: has {dataset.count} bands", "take out those to look at: gdal_translate -b"
+        )
     width, height = dataset.width, dataset.height
     if width < 1 or height < 1:
         raise InputError(f"{path}: has no pixels ({width} x {height})", "export it again")

@@ -1,0 +1,157 @@
+"""The same bytes from many processes as from one, whatever becomes of them."""
+
+import os
+import signal
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import ContextModel
+from hypothesis import given
+from hypothesis import strategies as st
+from rasters import picture, write
+
+from crackgeo.cluster import ROWS_A_TASK, row_ranges
+from crackgeo.errors import Cancelled, InputError, UsageError
+from crackgeo.grid import Window
+from crackgeo.monitor import Monitor
+from crackgeo.pipeline import predict_raster
+from crackgeo.specs import TileSpec
+from crackgeo.tiling import TilePlan
+
+distributed = pytest.importorskip("distributed")
+
+STEP = TileSpec().step_px
+PART = (500000.1, 5400000 - 6.5, 500000.9, 5400000 - 0.3)
+
+
+class MortalModel(ContextModel):
+    """Ends its process at the first tile; `grave` remembers that it did."""
+
+    def __init__(self, grave):
+        super().__init__(1)
+        self.grave = grave
+
+    def predict(self, images):
+        if not self.grave.exists():
+            self.grave.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().predict(images)
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """Two workers, one thread each; their number is kept up by their nannies."""
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    """Eleven rows of tiles, two tasks of them, with a hole over a row where they meet."""
+    pixels = picture(3500, 500)
+    pixels[:, ROWS_A_TASK * STEP - 400 : ROWS_A_TASK * STEP + 30, :] = 0
+    return write(tmp_path_factory.mktemp("survey") / "survey.tif", pixels, nodata=0)
+
+
+@given(
+    row=st.integers(0, 5000),
+    height=st.integers(1, 9000),
+    below=st.integers(0, 1000),
+    rows=st.integers(1, 9),
+)
+def test_tasks_cover_a_part_and_meet_where_tiles_begin(row, height, below, rows):
+    plan = TilePlan((row + height + below, 700), Window(row, 0, height, 700), TileSpec())
+    ranges = row_ranges(plan, rows)
+    assert ranges[0][0] == row
+    assert ranges[-1][1] == row + height
+    for (first, end), (following, _) in pairwise(ranges):
+        assert first < end == following
+        assert end % STEP == 0
+        assert end <= plan.rows[-1] * STEP
+    assert all(end - first < (rows + 2) * STEP for first, end in ranges)
+
+
+@pytest.mark.parametrize("bbox", [None, PART])
+def test_workers_give_the_bytes_of_a_single_process(survey, scheduler, tmp_path, bbox):
+    one, many = tmp_path / "one.tif", tmp_path / "many.tif"
+    alone = predict_raster(survey, one, model=ContextModel(2), bbox=bbox)
+    seen = []
+    monitor = Monitor(lambda stage, done, total: seen.append((done, total)))
+    together = predict_raster(
+        survey, many, model=ContextModel(2), bbox=bbox, scheduler=scheduler, monitor=monitor
+    )
+    assert many.read_bytes() == one.read_bytes()
+    assert together.tiles_run == alone.tiles_run
+    assert seen[-1] == (alone.tiles, alone.tiles)
+    assert seen == sorted(seen)
+
+
+def test_a_worker_killed_mid_run_loses_nothing(survey, scheduler, tmp_path):
+    one, many = tmp_path / "one.tif", tmp_path / "many.tif"
+    predict_raster(survey, one, model=ContextModel(1))
+    model = MortalModel(tmp_path / "grave")
+    predict_raster(survey, many, model=model, scheduler=scheduler)
+    assert model.grave.exists()
+    assert many.read_bytes() == one.read_bytes()
+
+
+def test_a_stopped_run_goes_on_with_workers(survey, scheduler, tmp_path):
+    one, many, done = tmp_path / "one.tif", tmp_path / "many.tif", []
+    predict_raster(survey, one, model=ContextModel(1))
+    monitor = Monitor(lambda *event: done.append(event), is_cancelled=lambda: len(done) > 8)
+    with pytest.raises(Cancelled):
+        predict_raster(survey, many, model=ContextModel(1), monitor=monitor)
+    predict_raster(survey, many, model=ContextModel(1), scheduler=scheduler, resume=True)
+    assert many.read_bytes() == one.read_bytes()
+
+
+def test_the_user_can_stop_it(survey, scheduler, tmp_path):
+    started = time.monotonic()
+    monitor = Monitor(is_cancelled=lambda: time.monotonic() > started + 0.2)
+    with pytest.raises(Cancelled):
+        predict_raster(
+            survey, tmp_path / "p.tif", model=ContextModel(1), scheduler=scheduler, monitor=monitor
+        )
+    assert not (tmp_path / "p.tif").exists()
+
+
+def test_what_goes_wrong_on_a_worker_is_told_as_ever(scheduler, tmp_path):
+    path = write(tmp_path / "s.tif", picture(900, 500), compress="deflate", tiled=True)
+    content = path.read_bytes()
+    path.write_bytes(
+        content[: len(content) // 2] + bytes(2000) + content[len(content) // 2 + 2000 :]
+    )
+    with pytest.raises(InputError, match="the block at row") as caught:
+        predict_raster(path, tmp_path / "p.tif", model=ContextModel(1), scheduler=scheduler)
+    assert caught.value.remedy
+
+
+def test_workers_of_our_own(tmp_path):
+    """One process, started and ended by the run, with the real model."""
+    path = write(tmp_path / "s.tif", np.full((3, 100, 120), 90, np.uint8))
+    predict_raster(path, tmp_path / "one.tif")
+    predict_raster(path, tmp_path / "many.tif", workers=1)
+    assert (tmp_path / "one.tif").read_bytes() == (tmp_path / "many.tif").read_bytes()
+
+
+def test_where_there_is_no_scheduler(survey, tmp_path, monkeypatch):
+    monkeypatch.setattr("crackgeo.cluster.START_S", 0.2)
+    options = {"model": ContextModel(), "scheduler": "tcp://127.0.0.1:9"}
+    with pytest.raises(UsageError, match="no Dask scheduler answers"):
+        predict_raster(survey, tmp_path / "p.tif", **options)
+    with pytest.raises(UsageError, match="exclude each other"):
+        predict_raster(survey, tmp_path / "p.tif", **options, workers=2)
+
+
+def test_without_dask(survey, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UsageError, match="need Dask") as caught:
+        predict_raster(survey, tmp_path / "p.tif", model=ContextModel(), workers=2)
+    assert "crackgeo[dask]" in caught.value.remedy
+    assert not Path(tmp_path / "p.tif").exists()
