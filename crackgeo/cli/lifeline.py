@@ -17,7 +17,7 @@ import time
 from ..files import discard_unfinished
 
 VARIABLE = "CRACKGEO_WATCH_STDIN"
-GRACE_S = 0.4
+GRACE_S = 0.25
 CANCELLED = 130
 
 

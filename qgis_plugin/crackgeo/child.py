@@ -34,7 +34,7 @@ FOREIGN = (
     "__PYVENV_LAUNCHER__",
 )
 WATCH_STDIN = "CRACKGEO_WATCH_STDIN"
-GRACE_S = 0.6  # from closing the pipe to killing; the engine takes 0.4 s to tidy up
+GRACE_S = 0.45  # from closing the pipe to killing; the engine takes 0.25 s to tidy up
 POLL_S = 0.05
 _LINE_CHARS = 1 << 20  # a longer line comes in pieces
 _OUT, _ERR = "out", "err"
