@@ -19,7 +19,7 @@ ALL = [*NAMES, "checkengine"]
 # Options of the command line that make no sense, or are given always, in QGIS.
 LEFT_OUT = {
     "--help", "--progress", "--json", "--quiet", "--verbose", "--overwrite", "--quicklook",
-    "--no-timing",
+    "--no-timing", "--report",
     # of surveys in many files, computed on many machines
     "--crs", "--on-error", "--scheduler", "--workers",
     # of finetune: for those who train from folders, or know what they do
