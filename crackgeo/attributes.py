@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from .grid import Grid
-from .ground import azimuth_deg, ground_field, segment_vectors_m, small_units
+from .ground import azimuth_deg, pixel_area_m2, segment_vectors_m, small_units, vectors_m
 from .jit import compiled
 from .measure import CUT, Branches, Nodes
 from .network import Cracks
@@ -125,11 +125,10 @@ def crack_lines(branches: Branches, cracks: Cracks, grid: Grid) -> CrackLines:
     if len(points):
         steps[:-1] = segment_vectors_m(grid, x, y)
         steps[offsets[1:] - 1] = 0.0
-    matrices = ground_field(grid).matrices(x, y)
-    area = np.abs(np.linalg.det(matrices))
-    along = np.stack(tangents(x, y, offsets, np.zeros(len(cracks), np.bool_)), axis=-1)
+    area = pixel_area_m2(grid, x, y)
+    tx, ty = tangents(x, y, offsets, np.zeros(len(cracks), np.bool_))
     # A strip of unit width across the line covers area / |M t| of ground width.
-    stretch = area / np.linalg.norm(np.einsum("nij,nj->ni", matrices, along), axis=-1)
+    stretch = area / np.hypot(*vectors_m(grid, x, y, tx, ty).T)
     trust = branches.trust[points]
     best = np.zeros(len(cracks), np.uint8)
     np.maximum.at(best, crack, trust)

@@ -11,7 +11,7 @@ units", pixels if it has none). An engineering CRS is a plane: its unit is turne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ _STEP_M = 10.0  # step of the central difference; its error is (step / earth rad
 _METRES_PER_DEGREE = 111_320.0  # only to choose steps, never to measure
 _NODE_M = 5_000.0  # spacing of the field's nodes; bilinear error below 1 ppm up to 70 degrees
 _MAX_NODES = 512
-_POINTS_AT_ONCE = 65_536  # bounds what the interpolation needs beside its result
+_POINTS_AT_ONCE = 65_536  # bounds the memory of an interpolation
 
 Jacobian = Callable[[Floats, Floats], Floats]
 
@@ -85,7 +85,24 @@ def pixel_size_m(grid: Grid) -> tuple[float, float]:
 
 def pixel_area_m2(grid: Grid, cols: Floats, rows: Floats) -> Floats:
     """Ground area of a pixel at each place, square metres, float64 `[n]`; see `ground_matrix`."""
-    return ground_field(grid).areas(cols, rows)
+    field, out = ground_field(grid), np.empty(len(cols))
+    for part in _parts(len(cols)):
+        out[part] = field.areas(cols[part], rows[part])
+    return out
+
+
+def vectors_m(grid: Grid, cols: Floats, rows: Floats, dcols: Floats, drows: Floats) -> Floats:
+    """East and north metres, float64 `[n, 2]`, of short pixel steps at pixel coordinates."""
+    field, out = ground_field(grid), np.empty((len(cols), 2))
+    for part in _parts(len(cols)):
+        steps = np.stack([dcols[part], drows[part]], axis=-1)
+        out[part] = np.einsum("nij,nj->ni", field.matrices(cols[part], rows[part]), steps)
+    return out
+
+
+def _parts(count: int) -> Iterator[slice]:
+    for begin in range(0, count, _POINTS_AT_ONCE):
+        yield slice(begin, begin + _POINTS_AT_ONCE)
 
 
 def segment_vectors_m(grid: Grid, cols: Floats, rows: Floats) -> Floats:
@@ -95,9 +112,7 @@ def segment_vectors_m(grid: Grid, cols: Floats, rows: Floats) -> Floats:
     the middle of a step is exact to second order.
     """
     middle = (cols[1:] + cols[:-1]) / 2, (rows[1:] + rows[:-1]) / 2
-    steps = np.stack([np.diff(cols), np.diff(rows)], axis=-1)
-    matrices = ground_field(grid).matrices(*middle)
-    return np.asarray(np.einsum("nij,nj->ni", matrices, steps))
+    return vectors_m(grid, *middle, np.diff(cols), np.diff(rows))
 
 
 def path_length_m(grid: Grid, cols: Floats, rows: Floats) -> float:
@@ -137,19 +152,14 @@ class GroundField:
 
     def _interpolated(self, nodes: Floats, cols: Floats, rows: Floats) -> Floats:
         """Values of the nodes `[node_rows, node_cols, ...]`, bilinear between them."""
-        out = np.empty((len(cols), *nodes.shape[2:]))
         high_row, high_col = nodes.shape[0] - 2, nodes.shape[1] - 2
-        for begin in range(0, len(cols), _POINTS_AT_ONCE):
-            part = slice(begin, begin + _POINTS_AT_ONCE)
-            u, v = cols[part] / self.step_col, rows[part] / self.step_row
-            j = np.clip(u.astype(np.int64), 0, high_col)
-            i = np.clip(v.astype(np.int64), 0, high_row)
-            per_point = (-1,) + (1,) * (nodes.ndim - 2)
-            fu, fv = (u - j).reshape(per_point), (v - i).reshape(per_point)
-            top = nodes[i, j] * (1 - fu) + nodes[i, j + 1] * fu
-            bottom = nodes[i + 1, j] * (1 - fu) + nodes[i + 1, j + 1] * fu
-            out[part] = top * (1 - fv) + bottom * fv
-        return out
+        u, v = cols / self.step_col, rows / self.step_row
+        i, j = np.clip(v.astype(np.int64), 0, high_row), np.clip(u.astype(np.int64), 0, high_col)
+        per_point = (-1,) + (1,) * (nodes.ndim - 2)
+        fu, fv = (u - j).reshape(per_point), (v - i).reshape(per_point)
+        top = nodes[i, j] * (1 - fu) + nodes[i, j + 1] * fu
+        bottom = nodes[i + 1, j] * (1 - fu) + nodes[i + 1, j + 1] * fu
+        return np.asarray(top * (1 - fv) + bottom * fv)
 
 
 @lru_cache(maxsize=8)

@@ -33,6 +33,7 @@ CUT, NEAR_NODE, TRUSTED = 0, 1, 2  # how far a width can be relied on
 _MAX_SHIFT_PX = 1.5  # a ridge farther away is another crack's
 _RIDGE_SIGMA_PX = 1.0  # smoothing after the move to the ridge
 _TIP_CHORD_PX = 8.0  # with twice the radius: length of the chord that gives a tip's direction
+_CHAINS_AT_ONCE = 500  # bounds the memory of shapely's lines
 _MAX_TRIM = 0.4  # at most this part of a branch is cut off at a tip
 
 
@@ -182,9 +183,15 @@ def measure_branches(
 
 def _simple(x: Floats, y: Floats, branches: Branches) -> tuple[Floats, Floats]:
     """Smoothed chains, but unsmoothed where smoothing made a tight bend cross itself."""
-    chain = np.repeat(np.arange(len(branches)), np.diff(branches.offsets))
-    lines = shapely.linestrings(np.stack([x, y], axis=-1), indices=chain)
-    crosses = ~(shapely.is_simple(lines) & shapely.is_valid(lines))[chain]
+    crossing = np.empty(len(branches), np.bool_)
+    for first in range(0, len(branches), _CHAINS_AT_ONCE):
+        offsets = branches.offsets[first : first + _CHAINS_AT_ONCE + 1]
+        chain = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        points = slice(offsets[0], offsets[-1])
+        lines = shapely.linestrings(np.stack([x[points], y[points]], axis=-1), indices=chain)
+        simple = shapely.is_simple(lines) & shapely.is_valid(lines)
+        crossing[first : first + len(simple)] = ~simple
+    crosses = np.repeat(crossing, np.diff(branches.offsets))
     return np.where(crosses, branches.x, x), np.where(crosses, branches.y, y)
 
 
