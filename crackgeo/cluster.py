@@ -92,7 +92,8 @@ def distributed_rows(
     """
     if options.crs is not None:
         raise UsageError(
-            "--crs does not go with --workers or --scheduler", "gdalwarp -t_srs brings the raster there"
+            "--crs does not go with --workers or --scheduler",
+            "warp it first: gdalwarp -t_srs",
         )
     job = _Job(uuid.uuid4().hex, input, options)
     with _client(options) as client:

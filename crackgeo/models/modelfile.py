@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -26,6 +27,15 @@ ARCHITECTURES = ("compact", "cracksam")
 NORMALISATIONS = {"minus-one-to-one": (1 / 127.5, -1.0), "zero-to-one": (1 / 255, 0.0)}
 _DEFAULT_NORMALISATION = {"compact": "minus-one-to-one", "cracksam": "zero-to-one"}
 _INFO_NUMBERS = {f.name for f in fields(ModelInfo) if f.type in ("float", "int")}
+_SHORTEST_SIDE_PX = 32  # the coarsest features of `compact` and a patch of CrackSAM cover so much
+# what is believed of a file: beyond, a threshold marks nothing or a batch fills the memory
+_RANGES = {
+    "threshold": (0.0, 1.0),
+    "threshold_low": (0.0, 1.0),
+    "min_length_px": (0.0, 1e6),
+    "width_error_px": (0.0, 1e3),
+    "tile_px": (_SHORTEST_SIDE_PX, 4096),
+}
 _GET_ANOTHER = "get the file again, or make it with: crackgeo models import"
 
 
@@ -60,7 +70,7 @@ class ModelFile:
     def temperature(self) -> float:
         """Logits are divided by it before the sigmoid."""
         value = _number(self.path, "temperature", self.info.metadata.get("temperature", "1"))
-        if not value > 0:
+        if not 0 < value < math.inf:
             raise ModelError(f"{self.path}: temperature {value} is not positive", _GET_ANOTHER)
         return value
 
@@ -162,6 +172,12 @@ def _damage(path: Path) -> str:
 
 def _info(path: Path, metadata: dict[str, str]) -> ModelInfo:
     numbers = {key: _number(path, key, metadata[key]) for key in _INFO_NUMBERS & metadata.keys()}
+    for key, value in numbers.items():
+        low, high = _RANGES[key]
+        if not low <= value <= high:
+            raise ModelError(
+                f"{path}: {key} is {value:g}, not between {low:g} and {high:g}", _GET_ANOTHER
+            )
     if "tile_px" in numbers:
         numbers["tile_px"] = int(numbers["tile_px"])
     name = metadata.get("name", path.stem)
