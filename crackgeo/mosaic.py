@@ -8,7 +8,7 @@ the reasons.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +19,16 @@ from pyproj import CRS, Transformer
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 
+from .aoi import Area
 from .dataset import gdal_environment, header_errors, open_dataset
 from .errors import CrackgeoError, InputError, UsageError
 from .grid import Floats, Grid, Window
 from .ground import pixel_size_m
 from .monitor import SILENT, Monitor
+from .probability import ProbabilityRaster
 from .raster import RGB, ImageRaster, describe, open_image
 from .resample import MAX_SIDE_PX
-from .specs import BandSpec, OnError
+from .specs import PROB_NODATA, BandSpec, OnError
 
 _DRIFT_PX = 0.1  # two grids are parallel if they part by less than this across a raster
 _BORDER = 21  # points along a side that show how a warp bends it
@@ -253,3 +255,36 @@ class SurveyImage:
             pixels[new] = here[new]
             valid |= known
         return pixels, valid
+
+
+@dataclass(frozen=True)
+class Unclaimed:
+    """The part of a raster that is asked for and that no earlier raster has data of.
+
+    Parameters
+    ----------
+    area : the part asked for
+    earlier : where earlier rasters that overlap lie, seen from this one, and their probabilities
+    """
+
+    area: Area
+    earlier: Sequence[tuple[Window, ProbabilityRaster]]
+
+    @property
+    def window(self) -> Window:
+        """Bounding window in the raster."""
+        return self.area.window
+
+    def mask(self, window: Window) -> NDArray[np.bool_]:
+        """Which pixels of a window belong to it, bool `[h, w]`."""
+        mask = self.area.mask(window)
+        for place, raster in self.earlier:
+            if window.intersect(place) is not None:
+                mask &= raster.read(window.seen_from(place)) == PROB_NODATA
+        return mask
+
+    def below(self, rows: int) -> Unclaimed:
+        """Without its first rows."""
+        w = self.window
+        rest = Window(w.row + rows, w.col, w.height - rows, w.width)
+        return replace(self, area=replace(self.area, window=rest))

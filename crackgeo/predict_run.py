@@ -22,22 +22,22 @@ from numpy.typing import NDArray
 
 from .aoi import Area, resolve_area
 from .bands import RowBands, virtual_raster
-from .errors import CrackgeoError, InputError, UsageError
+from .describe import describe_survey
+from .errors import InputError, UsageError
 from .files import output_errors, write_safely
 from .grid import Grid, Window
 from .ground import pixel_size_m, small_units
 from .models.protocol import Segmenter
 from .models.registry import load_model
 from .monitor import Monitor
-from .mosaic import Member, Survey, SurveyImage, place_rasters
+from .mosaic import Member, Survey, SurveyImage, Unclaimed, place_rasters
 from .predict import AreaMask, PredictCounts, predict
-from .probability import ProbabilityRaster, open_probability, publish_probability
+from .probability import open_probability, publish_probability
 from .provenance import Provenance
-from .raster import ImageRaster, describe, header_checksum, open_image
+from .raster import ImageRaster, open_image
 from .results import PredictResult
 from .specs import PROB_NODATA, BandSpec, OnError, TileSpec
 from .tiling import TilePlan
-from .version import __version__
 from .work import WorkFolder
 
 BBox = tuple[float, float, float, float]
@@ -179,7 +179,7 @@ def run_prediction(
     area = options.area(survey.grid)
     segmenter = options.load()
     ran_on = _trait(segmenter, "device"), _trait(segmenter, "precision")
-    source = _describe_survey(survey, errors, _record(options, segmenter))
+    source = describe_survey(survey, errors, _record(options, segmenter))
     source = source.with_model(segmenter.info, " ".join(ran_on))
     started = work.begin(_identity(source, options))
     job = _Job(survey, area, options, segmenter, work, monitor)
@@ -190,35 +190,27 @@ def run_prediction(
             f"{inputs[0]}: no data in the part asked for, all of it is nodata",
             "check --nodata, --bbox and --aoi; `crackgeo info` shows what the raster holds",
         )
-    grid = survey.grid.part(area.window)
     source = replace(source, n_tiles=job.counts.tiles_run, skipped=tuple(job.skipped))
-    raster = work.path / "survey.vrt"
-    parts = [
-        (str(s.raster.relative_to(work.path)), s.window.seen_from(area.window)) for s in shares
-    ]
-    with output_errors(raster):
-        write_safely(raster, virtual_raster(grid, parts, source.to_tags()))
+    raster = _mosaic(work.path / "survey.vrt", survey.grid.part(area.window), shares, area, source)
     if output is not None:
         monitor.step("write", 0, 1)
         publish_probability(raster, output, work.may_replace)
-    gsd_x, gsd_y = (size * small_units(grid) for size in pixel_size_m(grid))
-    result = PredictResult(
-        output=output,
-        inputs=len(shares),
-        left_out=tuple(path.name for path in errors),
-        skipped=len(job.skipped),
-        model=segmenter.info.name,
-        model_sha256=segmenter.info.sha256,
-        device=ran_on[0],
-        precision=ran_on[1],
-        gsd_mm=(gsd_x, gsd_y),
-        tiles=job.tiles,
-        tiles_run=job.counts.tiles_run,
-        pixels_valid=job.counts.pixels_valid,
-        seconds=time.monotonic() - clock,
-    )
+    result = job.result(output, tuple(path.name for path in errors), ran_on, clock)
     image = SurveyImage(survey, options.band_spec, work.path)
     return Prediction(raster, source, started, result, image, area.window, shares)
+
+
+def _mosaic(
+    path: Path, grid: Grid, shares: Sequence[Share], area: Area, source: Provenance
+) -> Path:
+    """Make one raster of what the rasters gave."""
+    parts = [
+        (str(share.raster.relative_to(path.parent)), share.window.seen_from(area.window))
+        for share in shares
+    ]
+    with output_errors(path):
+        write_safely(path, virtual_raster(grid, parts, source.to_tags()))
+    return path
 
 
 @dataclass
@@ -269,12 +261,34 @@ class _Job:
                         if share.window.intersect(place)
                         for raster in [open_probability(share.raster)]
                     ]
-                    self._fill(bands, member, _Unclaimed(area, earlier), done)
+                    self._fill(bands, member, Unclaimed(area, earlier), done)
             self._count(bands, member.path.name, place.seen_from(self.area.window))
             shares.append(Share(member.path.name, place, bands.write_index({})))
         return tuple(shares)
 
-    def _fill(self, bands: RowBands, member: Member, area: _Unclaimed, tiles_done: int) -> None:
+    def result(
+        self, output: Path | None, left_out: tuple[str, ...], ran_on: tuple[str, str], clock: float
+    ) -> PredictResult:
+        """Numbers for the user; `clock` is when the run began."""
+        grid, info = self.survey.grid.part(self.area.window), self.segmenter.info
+        gsd_x, gsd_y = (size * small_units(grid) for size in pixel_size_m(grid))
+        return PredictResult(
+            output=output,
+            inputs=sum(1 for _ in self.parts()),
+            left_out=left_out,
+            skipped=len(self.skipped),
+            model=info.name,
+            model_sha256=info.sha256,
+            device=ran_on[0],
+            precision=ran_on[1],
+            gsd_mm=(gsd_x, gsd_y),
+            tiles=self.tiles,
+            tiles_run=self.counts.tiles_run,
+            pixels_valid=self.counts.pixels_valid,
+            seconds=time.monotonic() - clock,
+        )
+
+    def _fill(self, bands: RowBands, member: Member, area: Unclaimed, tiles_done: int) -> None:
         """Predict the rows that are not there yet, here or on the workers of the options.
 
         `tiles_done` counts those of all rasters when this one is complete.
@@ -340,39 +354,6 @@ def predict_rows(
             yield row, codes, notes
 
 
-@dataclass(frozen=True)
-class _Unclaimed:
-    """The part of a raster that is asked for and that no earlier raster has data of.
-
-    Parameters
-    ----------
-    area : the part asked for
-    earlier : where earlier rasters that overlap lie, seen from this one, and their probabilities
-    """
-
-    area: Area
-    earlier: Sequence[tuple[Window, ProbabilityRaster]]
-
-    @property
-    def window(self) -> Window:
-        """Bounding window in the raster."""
-        return self.area.window
-
-    def mask(self, window: Window) -> NDArray[np.bool_]:
-        """Which pixels of a window belong to it, bool `[h, w]`."""
-        mask = self.area.mask(window)
-        for place, raster in self.earlier:
-            if window.intersect(place) is not None:
-                mask &= raster.read(window.seen_from(place)) == PROB_NODATA
-        return mask
-
-    def below(self, rows: int) -> _Unclaimed:
-        """Without its first rows."""
-        w = self.window
-        rest = Window(w.row + rows, w.col, w.height - rows, w.width)
-        return replace(self, area=replace(self.area, window=rest))
-
-
 def _record(options: PredictOptions, segmenter: Segmenter) -> dict[str, Any]:
     """The options that shape the probabilities, by their names on the command line."""
     return {
@@ -399,53 +380,6 @@ def _identity(source: Provenance, options: PredictOptions) -> dict[str, Any]:
         "order of inputs": [one["name"] for one in source.inputs],
         "option": dict(source.options),
         "AOI": aoi,
-    }
-
-
-def describe_input(path: Path, options: dict[str, Any]) -> Provenance:
-    """What is known of one raster before anything is computed."""
-    one = _describe(path)
-    return Provenance(
-        version=__version__,
-        input_name=one["name"],
-        input_width_px=one["width_px"],
-        input_height_px=one["height_px"],
-        input_bytes=one["bytes"],
-        input_header_sha256=one["header_sha256"],
-        options=options,
-        inputs=(one,),
-    )
-
-
-def _describe_survey(
-    survey: Survey, errors: dict[Path, CrackgeoError], options: dict[str, Any]
-) -> Provenance:
-    """What is known of all rasters before anything is computed."""
-    if len(survey.members) + len(errors) == 1:
-        return describe_input(survey.members[0].path, options)
-    inputs = [_describe(member.path) for member in survey.members]
-    inputs += [{"name": path.name, "error": error.message} for path, error in errors.items()]
-    checksums = " ".join(one.get("header_sha256", "") for one in inputs)
-    return Provenance(
-        version=__version__,
-        input_name=f"{len(inputs)} rasters",
-        input_width_px=survey.grid.width,
-        input_height_px=survey.grid.height,
-        input_bytes=sum(one.get("bytes", 0) for one in inputs),
-        input_header_sha256=hashlib.sha256(checksums.encode()).hexdigest(),
-        options=options,
-        inputs=tuple(inputs),
-    )
-
-
-def _describe(path: Path) -> dict[str, Any]:
-    info = describe(path)
-    return {
-        "name": path.name,
-        "width_px": info.width,
-        "height_px": info.height,
-        "bytes": info.file_bytes or 0,
-        "header_sha256": header_checksum(path),
     }
 
 

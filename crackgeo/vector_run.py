@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .coverage import coverage_table
+from .describe import describe_input
 from .files import check_output
 from .grid import Grid, Window
 from .ground import has_ground_units
 from .layers import RunRecord, write_geopackage
 from .monitor import Monitor
-from .predict_run import Share, describe_input
+from .predict_run import Share
 from .probability import open_probability
 from .provenance import Provenance
 from .report import StageClock, versions

@@ -32,6 +32,7 @@ LAYERS = [
     {"outlines", "polygons"},
     {"vectorize"},
     {"coverage", "symbology", "layers", "quicklook"},
+    {"describe"},
     {"cluster", "predict_run"},
     {"sources", "report"},
     {"vector_run"},
