@@ -58,8 +58,10 @@ class EnvironmentDialog(QDialog):
         layout.addWidget(self._make_own_box())
         layout.addLayout(self._make_progress())
         self.log = QPlainTextEdit(readOnly=True)
+        self.log.textChanged.connect(self._show_log)
         layout.addWidget(self.log, stretch=2)
         layout.addWidget(self._make_buttons())
+        self._show_log()
         under_way = running(SET_UP)
         if under_way:
             self._watch(under_way)
@@ -212,6 +214,9 @@ class EnvironmentDialog(QDialog):
             task.progressChanged.disconnect(self._show_progress)
             task.ended.disconnect(self._ended)
         return task
+
+    def _show_log(self):
+        self.log.setVisible(not self.log.document().isEmpty())
 
     def _show_stage(self, stage):
         self.stage.setText(STAGES.get(stage, ""))
