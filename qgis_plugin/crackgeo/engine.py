@@ -314,7 +314,7 @@ def _ask_version(engine: Engine) -> str:
 
 def _say(child: Child) -> str:
     """All that a program prints, if it ends in time."""
-    said = []
+    said: list[str] = []
     deadline = time.monotonic() + _START_S
     for stream, line in child.lines():
         if time.monotonic() > deadline or len(said) > _TAIL_LINES:
