@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +29,6 @@ from .monitor import SILENT, Monitor
 from .predict_run import PredictOptions, Rows, predict_rows
 from .raster import ImageRaster
 from .tiling import TilePlan
-
-if TYPE_CHECKING:
-    from distributed import Client, Future
 
 AHEAD = 2  # tasks given out for each worker: one in hand, one waiting, so that none idles
 ROWS_A_TASK = 8  # rows of tiles; each task repeats one, so more is less work but a coarser grain
@@ -98,7 +96,7 @@ def distributed_rows(
     job = _Job(uuid.uuid4().hex, input, options)
     with _client(options) as client:
         ranges = deque(row_ranges(plan, ROWS_A_TASK))
-        waiting: deque[Future] = deque()
+        waiting: deque[Any] = deque()
         done = 0
         try:
             while ranges or waiting:
@@ -129,17 +127,16 @@ def row_ranges(plan: TilePlan, rows_of_tiles: int) -> list[tuple[int, int]]:
     return list(zip([part.row, *cuts], [*cuts, part.row_end], strict=True))
 
 
-def _result(future: Future, monitor: Monitor, done: int, total: int) -> Any:
+def _result(future: Any, monitor: Monitor, done: int, total: int) -> Any:
     """Wait for a task, asking now and then whether to stop."""
-    from distributed import KilledWorker
-
+    killed: type[Exception] = import_module("distributed").KilledWorker
     while True:
         monitor.step("predict", min(done, total), total)
         try:
             return future.result(timeout=POLL_S)
         except TimeoutError:
             continue
-        except KilledWorker as error:
+        except killed as error:
             raise ResourceError(
                 f"several workers died of the same rows ({error})",
                 "give each worker more memory (see its log), or use fewer on a machine",
@@ -154,7 +151,7 @@ def _predict(job: _Job, first: int, end: int) -> list[tuple[int, bytes, tuple[in
     area = RowsOfArea(window, opened.area)
     rows = predict_rows(opened.image, area, opened.segmenter, options.tiles, SILENT)
     return [
-        (first + row, zlib.compress(codes.data, 1), codes.shape, notes)  # type: ignore[misc]
+        (first + row, zlib.compress(codes.data, 1), codes.shape, notes)
         for row, codes, notes in rows
     ]
 
@@ -172,10 +169,10 @@ def _open(job: _Job) -> _Opened:
 
 
 @contextmanager
-def _client(options: PredictOptions) -> Iterator[Client]:
+def _client(options: PredictOptions) -> Iterator[Any]:
     """A connection to a scheduler; to one of our own, with its workers, if none is named."""
     try:
-        from distributed import Client, LocalCluster
+        distributed: Any = import_module("distributed")  # hardly typed itself
     except ImportError as error:
         raise UsageError(
             "--workers and --scheduler need Dask", "pip install crackgeo[dask]"
@@ -185,7 +182,7 @@ def _client(options: PredictOptions) -> Iterator[Client]:
         if options.workers is not None:
             threads = max(1, (os.cpu_count() or 1) // options.workers)
             address = stack.enter_context(
-                LocalCluster(
+                distributed.LocalCluster(
                     n_workers=options.workers,
                     threads_per_worker=1,
                     dashboard_address=None,
@@ -193,7 +190,7 @@ def _client(options: PredictOptions) -> Iterator[Client]:
                 )
             )
         try:
-            client = Client(address, timeout=START_S, set_as_default=False)
+            client = distributed.Client(address, timeout=START_S, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             raise UsageError(
                 f"--scheduler {address}: no Dask scheduler answers ({error})",
