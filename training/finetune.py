@@ -52,6 +52,7 @@ from .sheets import write_sheet
 
 RUN_MARK = "run.json"  # a folder with it is a run of ours, which --overwrite may remove
 SHEET_PICTURES = 6
+FORGET_COST = 3.0  # what is lost beyond that weighs more than what is gained
 FORGIVEN = 0.01  # of the 2 px F1 on replayed pictures; more counts against the local gain
 
 
@@ -262,7 +263,7 @@ class _Judgement:
         if self.replay is not None and start.replay is not None:
             told["replay_f1_2px"] = _value(self.replay, "f1_2px")
             lost = _value(start.replay, "f1_2px") - told["replay_f1_2px"]
-            score -= max(0.0, lost - FORGIVEN)
+            score -= FORGET_COST * max(0.0, lost - FORGIVEN)
         return {SCORE: score, **told}
 
 

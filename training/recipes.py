@@ -49,7 +49,7 @@ class Recipe:
     replay_weight: float = 1.0
 
 
-COMPACT = Recipe(lr=1e-3, warmup=20, weight_decay=0.0, anchor=5.0)
+COMPACT = Recipe(lr=5e-4, warmup=20, weight_decay=0.0, anchor=10.0, replay_weight=4.0)
 PAPER = Recipe(lr=4e-4, warmup=300, power=6.0)  # Ge et al. 2024; weight decay is AdamW's own
 
 
