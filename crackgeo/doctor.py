@@ -81,6 +81,7 @@ def diagnose() -> Diagnosis:
         ("GDAL formats", _gdal, "reinstall rasterio and pyogrio from wheels"),
         ("projections", _projections, "unset PROJ_LIB and PROJ_DATA, or reinstall pyproj"),
         ("device", _device, "see the README on torch's CPU and CUDA builds"),
+        ("main job", _main_job, "reinstall crackgeo: its parts are not of one version"),
         ("model compact", _model, "reinstall crackgeo: its model file is missing or damaged"),
         ("temporary files", _temporary, "set TMPDIR to a folder with space"),
     ):
@@ -134,6 +135,13 @@ def _device() -> str:
     cards = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     names = cards or (["Apple GPU (mps)"] if torch.backends.mps.is_available() else ["no GPU"])
     return f"{', '.join(names)}; {torch.get_num_threads()} CPU threads"
+
+
+def _main_job() -> str:
+    from .pipeline import map_cracks
+    from .vectorize import vectorize
+
+    return f"{map_cracks.__name__} and {vectorize.__name__} load"
 
 
 def _model() -> str:

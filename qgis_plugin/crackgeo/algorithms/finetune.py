@@ -22,23 +22,22 @@ LABELS = Vector(
 AREA = Vector(
     "AREA",
     tr("Labelled area"),
-    tr("Polygons inside which every crack is labelled. Empty: the surroundings of the labels."),
+    tr("Polygons inside which every crack is labelled. Empty: the whole image."),
     "--area",
     optional=True,
 )
 LABEL_WIDTH = Number(
     "LABEL_WIDTH",
     tr("Width of cracks drawn as lines, in mm"),
-    tr("How wide a line is taken to be where it has no width of its own. Empty: measured."),
+    tr("For lines without a width of their own. Empty: the median of those that have one."),
     "--label-width-mm",
     optional=True,
 )
 BASE = Model(
     "BASE",
     tr("Model to begin with"),
-    tr("compact, or a model file."),
+    tr("A model file. Empty: compact, which comes with the engine."),
     "--base",
-    default="compact",
     optional=True,
 )
 ITERATIONS = Number(

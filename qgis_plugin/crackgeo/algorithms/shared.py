@@ -16,9 +16,8 @@ INPUT = Raster(
 MODEL = Model(
     "MODEL",
     tr("Crack model"),
-    tr("compact comes with the engine; or choose a model file, for example a fine-tuned one."),
+    tr("A model file, for example a fine-tuned one. Empty: compact, which comes with the engine."),
     "--model",
-    default="compact",
     optional=True,
 )
 AREA = Vector(

@@ -190,8 +190,8 @@
   </message>
   <message>
    <location filename="../algorithms/finetune.py" />
-   <source>Polygons inside which every crack is labelled. Empty: the surroundings of the labels.</source>
-   <translation>Polygone, in denen jeder Riss eingezeichnet ist. Leer: die Umgebung der eingezeichneten Risse.</translation>
+   <source>Polygons inside which every crack is labelled. Empty: the whole image.</source>
+   <translation>Polygone, in denen jeder Riss markiert ist. Leer: das ganze Bild.</translation>
   </message>
   <message>
    <location filename="../algorithms/finetune.py" />
@@ -200,8 +200,8 @@
   </message>
   <message>
    <location filename="../algorithms/finetune.py" />
-   <source>How wide a line is taken to be where it has no width of its own. Empty: measured.</source>
-   <translation>Wie breit eine Linie ohne eigene Breite angenommen wird. Leer: gemessen.</translation>
+   <source>For lines without a width of their own. Empty: the median of those that have one.</source>
+   <translation>Für Linien ohne eigene Breite. Leer: der Median der Linien mit Breite.</translation>
   </message>
   <message>
    <location filename="../algorithms/finetune.py" />
@@ -210,8 +210,8 @@
   </message>
   <message>
    <location filename="../algorithms/finetune.py" />
-   <source>compact, or a model file.</source>
-   <translation>compact oder eine Modelldatei.</translation>
+   <source>A model file. Empty: compact, which comes with the engine.</source>
+   <translation>Eine Modelldatei. Leer: compact, das in der Engine enthalten ist.</translation>
   </message>
   <message>
    <location filename="../algorithms/finetune.py" />
@@ -415,8 +415,8 @@
   </message>
   <message>
    <location filename="../algorithms/shared.py" />
-   <source>compact comes with the engine; or choose a model file, for example a fine-tuned one.</source>
-   <translation>compact ist in der Engine enthalten; oder wählen Sie eine Modelldatei, zum Beispiel eine nachtrainierte.</translation>
+   <source>A model file, for example a fine-tuned one. Empty: compact, which comes with the engine.</source>
+   <translation>Eine Modelldatei, zum Beispiel eine nachtrainierte. Leer: compact, das in der Engine enthalten ist.</translation>
   </message>
   <message>
    <location filename="../algorithms/shared.py" />
