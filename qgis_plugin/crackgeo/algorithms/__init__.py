@@ -1,0 +1,1 @@
+"""The algorithms, one a file, over the base class of `base.py`."""
