@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .aoi import Area
-from .errors import ResourceError, UsageError
+from .errors import CrackgeoError, ResourceError, UsageError
 from .grid import Window
 from .models.protocol import Segmenter
 from .monitor import SILENT, Monitor
@@ -64,6 +64,13 @@ class _Opened(NamedTuple):
     area: Area
 
 
+class _Failure(NamedTuple):
+    kind: type[CrackgeoError]
+    message: str
+    remedy: str
+
+
+_Packed = tuple[int, bytes, tuple[int, int], Any]
 _opened: _Opened | None = None  # of this process: one raster and one model a worker
 
 
@@ -133,7 +140,7 @@ def _result(future: Any, monitor: Monitor, done: int, total: int) -> Any:
     while True:
         monitor.step("predict", min(done, total), total)
         try:
-            return future.result(timeout=POLL_S)
+            outcome = future.result(timeout=POLL_S)
         except TimeoutError:
             continue
         except killed as error:
@@ -141,10 +148,21 @@ def _result(future: Any, monitor: Monitor, done: int, total: int) -> Any:
                 f"several workers died of the same rows ({error})",
                 "give each worker more memory (see its log), or use fewer on a machine",
             ) from error
+        if isinstance(outcome, _Failure):
+            raise outcome.kind(outcome.message, outcome.remedy)
+        return outcome
 
 
-def _predict(job: _Job, first: int, end: int) -> list[tuple[int, bytes, tuple[int, int], Any]]:
-    """A task: blocks of rows, packed for the way, with their notes."""
+def _predict(job: _Job, first: int, end: int) -> list[_Packed] | _Failure:
+    """A task: blocks of rows, or the error as a value; raised, it would lose its remedy."""
+    try:
+        return _predicted(job, first, end)
+    except CrackgeoError as error:
+        return _Failure(type(error), error.message, error.remedy)
+
+
+def _predicted(job: _Job, first: int, end: int) -> list[_Packed]:
+    """Blocks of rows, packed for the way, with their notes."""
     opened = _open(job)
     whole, options = opened.area.window, job.options
     window = Window(first, whole.col, end - first, whole.width)
@@ -185,7 +203,7 @@ def _client(options: PredictOptions) -> Iterator[Any]:
                 distributed.LocalCluster(
                     n_workers=options.workers,
                     threads_per_worker=1,
-                    dashboard_address=None,
+                    dashboard_address=":0",  # any free port
                     env={"OMP_NUM_THREADS": str(threads)},
                 )
             )
