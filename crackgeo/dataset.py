@@ -27,7 +27,7 @@ from .errors import InputError
 from .grid import Window
 from .resample import MAX_SIDE_PX
 
-CACHE_MB = 128  # GDAL's block cache; its default is 5 % of the machine's memory
+CACHE_MB = 64  # GDAL's block cache; its default is 5 % of the machine's memory
 MAX_PIXELS = 10**12  # 3 TB of RGB; more is a broken header, not a survey
 MAX_BANDS = 1024  # beyond, each question about all bands takes seconds; a crack needs three
 MAX_BLOCK_BYTES = 2**29  # a block is decoded whole, again for each window that touches it
