@@ -77,6 +77,7 @@ def map_cracks(
     record_to = Path(report) if report else None
     stages = StageClock(monitor)
     rules = VectorRules(threshold, threshold_low, min_length_m, max_width_mm, stations_m)
+    rules.check()
     options = PredictOptions(
         model=model,
         device=device,

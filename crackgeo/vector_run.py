@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from .provenance import Provenance
 from .report import StageClock, versions
 from .results import VectorizeResult
 from .sources import crack_sources
+from .specs import VectorSpec
 from .vectors import FeatureTable, Vectors
 
 _PLACE = ("row", "col", "height", "width")
@@ -38,6 +40,22 @@ class VectorRules(NamedTuple):
     min_length_m: float | None
     max_width_mm: float
     stations_m: float | None
+
+    def check(self) -> None:
+        """Find what no model could make right, before hours of work.
+
+        Raises
+        ------
+        UsageError
+            A number out of its range, or a low threshold above the high one.
+        """
+        high = math.nextafter(1, 0) if self.threshold is None else self.threshold
+        VectorSpec(
+            threshold=high,
+            threshold_low=high if self.threshold_low is None else self.threshold_low,
+            min_length_m=self.min_length_m or 0.0,
+            max_width_mm=self.max_width_mm,
+        )
 
 
 def run_vectorization(

@@ -91,7 +91,7 @@ def test_layers_types_and_order(tmp_path: Path) -> None:
     info = pyogrio.read_info(path, layer="cracks")
     assert info["crs"] == "EPSG:32632"
     assert dict(zip(info["fields"], info["dtypes"], strict=True)) == {
-        f.name: {"int": "int64", "real": "float64", "bool": "bool"}[f.kind]
+        f.name: {"int": "int64", "real": "float64", "bool": "bool", "text": "object"}[f.kind]
         for f in schema.CRACKS.fields
     }
     assert rows(path, "PRAGMA user_version") == [(10200,)]
