@@ -191,10 +191,10 @@ class Model(Parameter):
     """A crack model: a file, or the name of one that the engine knows."""
 
     def _make(self) -> QgsProcessingParameterDefinition:
-        # Optional, for QGIS 3.22 forgets a file's default in scripts; without a filter of file
-        # names, which would refuse the name of a model.
+        # Optional, for QGIS 3.22 forgets a file's default in scripts. The filter lets the name of
+        # a model through: QGIS's own, *.*, refuses what has no dot.
         return QgsProcessingParameterFile(
-            self.name, self.label, defaultValue=self.default, optional=True
+            self.name, self.label, defaultValue=self.default, optional=True, fileFilter="(*)"
         )
 
 
