@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, astuple, dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -226,9 +227,9 @@ class _Job:
     counts: PredictCounts = field(default_factory=PredictCounts)
     skipped: list[dict[str, Any]] = field(default_factory=list)
 
-    @property
+    @cached_property
     def tiles(self) -> int:
-        """Tiles of the parts asked for, of all rasters."""
+        """Tiles of the parts asked for, of all rasters, counted once."""
         return sum(len(self.plan(member, area.window)) for member, area in self.parts())
 
     def parts(self) -> Iterator[tuple[Member, Area]]:
