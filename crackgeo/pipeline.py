@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 from .files import check_output
 from .inputs import find_inputs
-from .models.protocol import Segmenter
 from .monitor import SILENT, Monitor
-from .predict_run import BBox, PredictOptions, StrPath, run_prediction
+from .predict_run import PredictKeywords, PredictOptions, StrPath, run_prediction
 from .quicklook import write_quicklook
 from .report import StageClock, write_report
 from .results import MapResult, PredictResult, VectorizeResult
-from .specs import OnError, TileSpec, VectorSpec
+from .specs import VectorSpec
 from .vector_run import VectorRules, run_record, run_vectorization
 from .work import WorkFolder
 
@@ -26,21 +26,6 @@ def map_cracks(
     probability: StrPath | None = None,
     quicklook: StrPath | None = None,
     report: StrPath | None = None,
-    model: StrPath | Segmenter = "compact",
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int | None = None,
-    overlap_px: int = TileSpec().overlap_px,
-    bands: tuple[int, ...] | None = None,
-    stretch: tuple[float, float] | None = None,
-    nodata: float | None = None,
-    gsd_m: float | None = None,
-    crs: str | None = None,
-    bbox: BBox | None = None,
-    aoi: StrPath | None = None,
-    on_error: OnError = "fail",
-    workers: int | None = None,
-    scheduler: str | None = None,
     threshold: float | None = None,
     threshold_low: float | None = None,
     min_length_m: float | None = None,
@@ -49,6 +34,7 @@ def map_cracks(
     overwrite: bool = False,
     resume: bool = False,
     monitor: Monitor = SILENT,
+    **prediction: Unpack[PredictKeywords],
 ) -> MapResult:
     """Map the cracks of one raster or of a survey of several: both halves of the main job.
 
@@ -62,8 +48,9 @@ def map_cracks(
     overwrite : replace outputs that exist, and the work of a run that ended early
     resume : go on with a run that ended early; from the beginning if there is none
     monitor : progress, warnings, cancelling
+    prediction : model, part and imagery, see `PredictOptions`
 
-    The other parameters are those of the two halves.
+    The other parameters are those of `vectorize_raster`.
 
     Raises
     ------
@@ -78,51 +65,35 @@ def map_cracks(
     stages = StageClock(monitor)
     rules = VectorRules(threshold, threshold_low, min_length_m, max_width_mm, stations_m)
     rules.check()
-    options = PredictOptions(
-        model=model,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        overlap_px=overlap_px,
-        bands=bands,
-        stretch=stretch,
-        nodata=nodata,
-        gsd_m=gsd_m,
-        bbox=bbox,
-        aoi=aoi,
-        crs=crs,
-        on_error=on_error,
-        workers=workers,
-        scheduler=scheduler,
-    )
+    options = PredictOptions(**prediction)
     with WorkFolder(output, resume, overwrite, monitor) as work:
         for path in filter(None, (kept, picture, record_to)):
             check_output(path, work.may_replace)
-        prediction = run_prediction(find_inputs(inputs), kept, options, work, stages.monitor)
+        first = run_prediction(find_inputs(inputs), kept, options, work, stages.monitor)
         result, vectors, record = run_vectorization(
-            prediction.raster,
+            first.raster,
             output,
             rules,
             work.may_replace,
             monitor,
             stages,
-            prediction.started,
-            prediction.shares,
-            prediction.window,
+            first.started,
+            first.shares,
+            first.window,
         )
         if picture is not None:
             write_quicklook(
                 picture,
-                prediction.image,
+                first.image,
                 vectors,
-                prediction.image.survey.grid,
-                name=prediction.name,
-                window=prediction.window,
+                first.image.survey.grid,
+                name=first.name,
+                window=first.window,
                 overwrite=work.may_replace,
                 monitor=monitor,
             )
         seconds = time.monotonic() - clock
-        both = MapResult(prediction.result, result, kept, picture, seconds)
+        both = MapResult(first.result, result, kept, picture, seconds)
         if record_to is not None:
             write_report(record_to, record, both.to_dict(), work.may_replace)
         work.finish()
@@ -134,24 +105,10 @@ def predict_raster(
     output: StrPath,
     *,
     report: StrPath | None = None,
-    model: StrPath | Segmenter = "compact",
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int | None = None,
-    overlap_px: int = TileSpec().overlap_px,
-    bands: tuple[int, ...] | None = None,
-    stretch: tuple[float, float] | None = None,
-    nodata: float | None = None,
-    gsd_m: float | None = None,
-    crs: str | None = None,
-    bbox: BBox | None = None,
-    aoi: StrPath | None = None,
-    on_error: OnError = "fail",
-    workers: int | None = None,
-    scheduler: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
     monitor: Monitor = SILENT,
+    **prediction: Unpack[PredictKeywords],
 ) -> PredictResult:
     """Write the crack probability of every pixel of a raster.
 
@@ -161,20 +118,10 @@ def predict_raster(
         the first that has data counts
     output : cloud-optimised GeoTIFF, uint8: 254 p, 255 for no data
     report : also write the record of the run here, as JSON
-    model : name or file of a model, or a loaded one
-    device, precision, batch_size : see `load_model`
-    overlap_px : overlap of neighbouring tiles
-    bands, stretch, nodata : see `BandSpec`
-    gsd_m : resample to this ground pixel size in metres first
-    crs : coordinate reference system of the result; None takes that of the first raster
-    bbox : only this part, (xmin, ymin, xmax, ymax) in the coordinates of the result
-    aoi : only inside the polygons of this vector file
-    on_error : "skip" leaves out rasters, and blocks inside them, that cannot be read
-    workers : run tiles in so many processes of this machine
-    scheduler : run tiles on the workers of this Dask scheduler
     overwrite : replace the output if it exists, and the work of a run that ended early
     resume : go on with a run that ended early; from the beginning if there is none
     monitor : progress in tiles, warnings, cancelling
+    prediction : model, part and imagery, see `PredictOptions`
 
     Raises
     ------
@@ -182,23 +129,7 @@ def predict_raster(
         With the remedy in it. No output is left behind; what is done stays beside it, in
         OUTPUT.work, for `resume`.
     """
-    options = PredictOptions(
-        model=model,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        overlap_px=overlap_px,
-        bands=bands,
-        stretch=stretch,
-        nodata=nodata,
-        gsd_m=gsd_m,
-        bbox=bbox,
-        aoi=aoi,
-        crs=crs,
-        on_error=on_error,
-        workers=workers,
-        scheduler=scheduler,
-    )
+    options = PredictOptions(**prediction)
     stages = StageClock(monitor)
     with WorkFolder(Path(output), resume, overwrite, monitor) as work:
         if report is not None:

@@ -16,7 +16,7 @@ from dataclasses import asdict, astuple, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,9 +46,8 @@ StrPath = str | os.PathLike[str]
 Rows = tuple[int, NDArray[np.uint8], dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class PredictOptions:
-    """The options of `predict_raster`, which describes them."""
+class PredictKeywords(TypedDict, total=False):
+    """The fields of `PredictOptions`, as keywords of the main jobs."""
 
     model: StrPath | Segmenter
     device: str
@@ -59,9 +58,45 @@ class PredictOptions:
     stretch: tuple[float, float] | None
     nodata: float | None
     gsd_m: float | None
+    crs: str | None
     bbox: BBox | None
     aoi: StrPath | None
+    on_error: OnError
+    workers: int | None
+    scheduler: str | None
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What shapes the probabilities of a run, and where it computes them.
+
+    Parameters
+    ----------
+    model : name or file of a model, or a loaded one
+    device, precision, batch_size : see `load_model`
+    overlap_px : overlap of neighbouring tiles
+    bands, stretch, nodata : see `BandSpec`
+    gsd_m : resample to this ground pixel size in metres first
+    crs : coordinate reference system of the result; None takes that of the first raster
+    bbox : only this part, (xmin, ymin, xmax, ymax) in the coordinates of the result
+    aoi : only inside the polygons of this vector file
+    on_error : "skip" leaves out rasters, and blocks inside them, that cannot be read
+    workers : run tiles in so many processes of this machine
+    scheduler : run tiles on the workers of this Dask scheduler
+    """
+
+    model: StrPath | Segmenter = "compact"
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    overlap_px: int = TileSpec().overlap_px
+    bands: tuple[int, ...] | None = None
+    stretch: tuple[float, float] | None = None
+    nodata: float | None = None
+    gsd_m: float | None = None
     crs: str | None = None
+    bbox: BBox | None = None
+    aoi: StrPath | None = None
     on_error: OnError = "fail"
     workers: int | None = None
     scheduler: str | None = None
