@@ -240,6 +240,7 @@ class SurveyImage:
     def __init__(self, survey: Survey, spec: BandSpec, folder: Path) -> None:
         self.survey = survey
         self._spec = spec
+        self._specs: dict[Path, BandSpec] = {}  # with the stretch that was found at first sight
         self._folder = folder
 
     def read(self, window: Window) -> RGB:
@@ -249,7 +250,9 @@ class SurveyImage:
         for member in self.survey.members:
             if window.intersect(member.window) is None:
                 continue
-            with member.open(self._spec, self._folder, on_error="skip") as image:
+            spec = self._specs.get(member.path, self._spec)
+            with member.open(spec, self._folder, on_error="skip") as image:
+                self._specs[member.path] = replace(spec, stretch=image.stretch)
                 here, known = image.read(window.seen_from(member.window))
             new = known & ~valid
             pixels[new] = here[new]

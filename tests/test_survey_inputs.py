@@ -12,12 +12,13 @@ from fakes import IdentityModel
 from rasterio.warp import Resampling, reproject, transform_bounds
 from rasters import TRANSFORM, UTM, picture, write
 
+from crackgeo import raster
 from crackgeo.cli import run
 from crackgeo.errors import InputError, UsageError
 from crackgeo.grid import Grid, Window
 from crackgeo.inputs import find_inputs
 from crackgeo.monitor import Monitor
-from crackgeo.mosaic import place_rasters
+from crackgeo.mosaic import SurveyImage, place_rasters
 from crackgeo.pipeline import map_cracks, predict_raster
 from crackgeo.specs import BandSpec
 
@@ -259,3 +260,16 @@ def test_the_exit_code_says_that_something_was_left_out(tmp_path, monkeypatch, c
     assert run([*command, "--on-error", "skip"]) == 6
     assert "LEFT OUT        b.tif" in capfd.readouterr().out
     assert run([*command[:1], str(tmp_path / "a.tif"), *command[2:]]) == 0
+
+
+def test_a_picture_looks_for_the_stretch_of_a_raster_once(tmp_path, monkeypatch):
+    path = write(tmp_path / "deep.tif", picture(300, 200).astype(np.uint16) * 20)
+    survey, _ = place_rasters([path], BandSpec())
+    looks = []
+    real = raster.percentile_stretch
+    monkeypatch.setattr(raster, "percentile_stretch", lambda s: looks.append(s) or real(s))
+    image = SurveyImage(survey, BandSpec(), tmp_path)
+    first, _ = image.read(Window(0, 0, 100, 200))
+    again, _ = image.read(Window(0, 0, 100, 200))
+    assert len(looks) == 1
+    assert np.array_equal(first, again)
