@@ -2,23 +2,32 @@
 
     python -m crackgeo_training.draw_set -o DIR/drawn --pavements 24 --walls 160
 
-writes images, masks and a manifest.csv that a configuration names in `extra_manifests`.
+writes images, masks and a manifest.csv that a configuration names in `extra_manifests`. Beside
+them stand the free photographs that scikit-image ships (grass, gravel, bricks, fur, vessels of
+an eye): fine dark lines, none of them a crack.
 """
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import click
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from skimage import data
 
 from .pavement import draw_pavement
 from .walls import draw_wall
 
-PAVEMENT_SET, WALL_SET = "drawn_pavement", "drawn_wall"
+PAVEMENT_SET, WALL_SET, PHOTOGRAPH_SET = "drawn_pavement", "drawn_wall", "photographs"
+PHOTOGRAPHS = (  # the files within the package, so nothing is fetched
+    *("brick", "camera", "cat", "coffee", "coins", "grass", "gravel"),
+    *("immunohistochemistry", "moon", "page", "retina", "rocket", "text"),
+)
+FREE = "public domain or CC0 (shipped with scikit-image)"
 LICENCE = "drawn by crackgeo, no rights reserved"
 CELL_PX = 600
 LEAST_DATA = 0.98  # cells with more emptiness are left out
@@ -30,7 +39,7 @@ LEAST_DATA = 0.98  # cells with more emptiness are left out
 @click.option("--walls", default=160, show_default=True, help="Each gives one picture.")
 @click.option("--seed", default=1, show_default=True, help="Of the first pavement and wall.")
 def main(output: Path, pavements: int, walls: int, seed: int) -> None:
-    """Draw pavements and walls and write them as labelled pictures."""
+    """Draw pavements and walls, add free photographs, write all as labelled pictures."""
     for kind in ("images", "masks"):
         (output / kind).mkdir(parents=True, exist_ok=True)
     with (output / "manifest.csv").open("w", newline="", encoding="utf-8") as lines:
@@ -43,6 +52,9 @@ def main(output: Path, pavements: int, walls: int, seed: int) -> None:
             wall = draw_wall(number, CELL_PX)
             row = _write(output, f"wall_{number:05d}.png", wall.rgb, wall.cover)
             table.writerow(["train", WALL_SET, *row, LICENCE])
+        for name in PHOTOGRAPHS:
+            row = write_photograph(output, name)
+            table.writerow(["train", PHOTOGRAPH_SET, *row, FREE])
 
 
 def write_cells(output: Path, seed: int, shape: tuple[int, int] = (1800, 2400)) -> list[list[str]]:
@@ -59,8 +71,16 @@ def write_cells(output: Path, seed: int, shape: tuple[int, int] = (1800, 2400)) 
     return rows
 
 
+def write_photograph(output: Path, name: str) -> list[str]:
+    """Write a free photograph as a picture without a crack; gives the paths of image and mask."""
+    photograph = np.asarray(getattr(data, name)(), np.uint8)
+    if photograph.ndim == 2:
+        photograph = np.repeat(photograph[..., None], 3, axis=2)
+    return _write(output, f"photograph_{name}.png", photograph, np.zeros(photograph.shape[:2]))
+
+
 def _write(
-    output: Path, name: str, rgb: NDArray[np.uint8], cover: NDArray[np.float32]
+    output: Path, name: str, rgb: NDArray[np.uint8], cover: NDArray[np.floating[Any]]
 ) -> list[str]:
     mask = np.where(cover >= 0.5, 255, 0).astype(np.uint8)
     cv2.imwrite(str(output / "images" / name), np.ascontiguousarray(rgb[..., ::-1]))

@@ -1,49 +1,40 @@
-import cv2
+"""The drawn pictures that training adds, and the free photographs beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
 import numpy as np
-from crackgeo_training import draw_set
-from crackgeo_training.data import read_manifest, read_pair
-from crackgeo_training.pavement import Pavement
-from crackgeo_training.walls import Wall
+import pytest
+from click.testing import CliRunner
+from crackgeo_training.data import read_licences, read_manifest, read_pair
+from crackgeo_training.draw_set import PHOTOGRAPH_SET, PHOTOGRAPHS, WALL_SET, main
 
 
-def pavement(seed, shape):
-    """A grey road with one crack in its upper left cell and no data in its lower right one."""
-    rgb, alpha = np.full((*shape, 3), 120, np.uint8), np.full(shape, 255, np.uint8)
-    cover = np.zeros(shape, np.float32)
-    cover[100:104, 50:500], cover[104, 50:500] = 1.0, 0.3
-    alpha[-400:, -400:] = 0
-    return Pavement(rgb, alpha, (), cover, ())
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn")
+    asked = ["-o", str(folder), "--pavements", "0", "--walls", "1"]
+    outcome = CliRunner().invoke(main, asked, catch_exceptions=False)
+    assert outcome.exit_code == 0
+    return folder
 
 
-def wall(seed, size_px):
-    """A white wall whose upper row is a crack."""
-    cover = np.zeros((size_px, size_px), np.float32)
-    cover[0] = 1
-    return Wall(np.full((size_px, size_px, 3), 250, np.uint8), cover, ())
+def test_manifest_lists_each_picture_with_its_licence(drawn: Path) -> None:
+    listed = read_licences(drawn / "manifest.csv", "train")
+
+    assert {name: entry["images"] for name, entry in listed.items()} == {
+        WALL_SET: 1,
+        PHOTOGRAPH_SET: len(PHOTOGRAPHS),
+    }
+    assert "public domain" in str(listed[PHOTOGRAPH_SET]["licence"])
 
 
-def draw(monkeypatch, folder, pavements, walls):
-    monkeypatch.setattr(draw_set, "draw_pavement", pavement)
-    monkeypatch.setattr(draw_set, "draw_wall", wall)
-    numbers = ["--pavements", str(pavements), "--walls", str(walls)]
-    draw_set.main(["-o", str(folder), *numbers], standalone_mode=False)
-    return read_manifest(folder / "manifest.csv", "train")
-
-
-def test_drawn_pavements_can_be_read_as_training_data(tmp_path, monkeypatch):
-    records = draw(monkeypatch, tmp_path, 2, 0)
-    assert len(records) == 2 * 11  # the empty cell of each is left out
-    assert {r.set for r in records} == {"drawn_pavement"}
-    image, mask = read_pair(records[0])
-    assert image.shape == (600, 600, 3)
-    assert mask.sum() == 4 * 450  # only where most of the pixel is crack
-    assert not read_pair(records[1])[1].any()
-    assert cv2.imread(str(records[0].image)).mean() == 120
-
-
-def test_drawn_walls_are_a_set_of_their_own(tmp_path, monkeypatch):
-    records = draw(monkeypatch, tmp_path, 0, 3)
-    assert [r.set for r in records] == ["drawn_wall"] * 3
-    image, mask = read_pair(records[2])
-    assert image.min() == 250
-    assert mask.sum() == 600
+def test_photographs_are_colour_pictures_without_a_crack(drawn: Path) -> None:
+    for record in read_manifest(drawn / "manifest.csv"):
+        if record.set == PHOTOGRAPH_SET:
+            image, mask = read_pair(record)
+            assert image.dtype == np.uint8
+            assert image.shape == (*mask.shape, 3)
+            assert image.std() > 10  # a picture, not a blank sheet
+            assert not mask.any()
