@@ -1,39 +1,51 @@
 """The first half of the main job on many processes or machines, through Dask.
 
-A task is a few rows of tiles of the fixed lattice, so its pixels are those of a single process. The
-tasks' rows come back in order and go into the same bands as always: resuming, locking and
-the vectors know nothing of the workers. A task whose worker dies is given to another one.
+A task is a few rows of tiles of one raster's fixed lattice; what it leaves at its borders lets its
+rows be joined to its neighbours' without running a tile twice (`seams`). The tasks of all rasters
+of a survey are given out in one row, and their results come back in order and go into the same
+bands as always: resuming, locking and the vectors know nothing of the workers. A task whose worker
+dies is given to another one.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import tempfile
 import uuid
 import zlib
-from collections import deque
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections import OrderedDict, deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .aoi import Area
-from .errors import CrackgeoError, ResourceError, UsageError
-from .grid import Window
-from .models.protocol import Segmenter
+from .errors import CrackgeoError, ModelError, ResourceError, UsageError
+from .grid import Grid, Window
+from .models.protocol import ModelInfo, Segmenter
 from .monitor import SILENT, Monitor
-from .predict_run import PredictOptions, Rows, predict_rows
+from .mosaic import Member, Unclaimed
+from .predict_run import Part, PredictOptions, predict_rows, trait
 from .raster import ImageRaster
+from .seams import Edge, Edges, Piece, Rows, join_pieces
 from .tiling import TilePlan
+from .version import __version__
 
 AHEAD = 2  # tasks given out for each worker: one in hand, one waiting, so that none idles
-ROWS_A_TASK = 8  # rows of tiles; each task repeats one, so more is less work but a coarser grain
+BATCHES_A_TASK = (
+    16  # seconds of work: less and handing it over costs, more and workers idle at the end
+)
 POLL_S = 0.5  # how often a wish to stop is looked for
 START_S = 60.0
+OPEN_IMAGES = 8  # kept open by a worker
 
 
 @dataclass(frozen=True)
@@ -41,8 +53,29 @@ class _Job:
     """What a worker needs to know once a run."""
 
     token: str
-    input: Path
     options: PredictOptions
+    grid: Grid
+    model_sha256: str
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Some rows of tiles of one raster.
+
+    Parameters
+    ----------
+    member : the raster
+    earlier : those before it that overlap it: where they have data, it is not asked
+    first, end : its rows
+    is_first : whether the rows of tiles above are to be run too, as nobody else does
+    """
+
+    job: _Job
+    member: Member
+    earlier: tuple[Member, ...]
+    first: int
+    end: int
+    is_first: bool
 
 
 @dataclass(frozen=True)
@@ -50,18 +83,21 @@ class RowsOfArea:
     """Some rows of an area. Which tiles are run, the whole area decides, as in a single process."""
 
     window: Window
-    whole: Area
+    whole: Unclaimed
 
     def mask(self, window: Window) -> NDArray[np.bool_]:
         """Pixels of any window that belong to the whole area."""
         return self.whole.mask(window)
 
 
-class _Opened(NamedTuple):
-    token: str
-    image: ImageRaster
-    segmenter: Segmenter
-    area: Area
+class _Model(NamedTuple):
+    """What computes on the workers."""
+
+    version: str
+    info: ModelInfo
+    device: str
+    precision: str
+    batch_size: int
 
 
 class _Failure(NamedTuple):
@@ -70,55 +106,115 @@ class _Failure(NamedTuple):
     remedy: str
 
 
-_Packed = tuple[int, bytes, tuple[int, int], Any]
-_opened: _Opened | None = None  # of this process: one raster and one model a worker
+class _Packed(NamedTuple):
+    """A piece as it travels: codes compressed; edges have nothing that repeats."""
+
+    rows: list[tuple[int, bytes, tuple[int, int], dict[str, Any]]]
+    edges: tuple[Edge, Edge]
 
 
-def distributed_rows(
-    input: Path, options: PredictOptions, plan: TilePlan, monitor: Monitor
-) -> Generator[Rows, None, None]:
-    """Rows of probabilities as `predict_rows` gives them, computed by workers.
+class Workers:
+    """The workers of a run; a context that holds the connection.
+
+    Stands in for the model where a run asks for what computes it.
 
     Parameters
     ----------
-    input : a path or address that every worker can read
     options : of the prediction, with the workers; each loads the model that is named
-    plan : the tiles of what is still to be done
-    monitor : progress in tiles; may cancel
 
     Raises
     ------
     UsageError
-        Dask is not installed, or no scheduler answers.
-    ResourceError
-        Several workers died of the same rows.
+        On entering: Dask is not installed, no scheduler answers, or no worker of this version.
     CrackgeoError
-        What a single process would raise.
+        On entering: the workers cannot load the model.
     """
-    if options.crs is not None:
-        raise UsageError(
-            "--crs does not go with --workers or --scheduler",
-            "warp it first: gdalwarp -t_srs",
-        )
-    job = _Job(uuid.uuid4().hex, input, options)
-    with _client(options) as client:
-        ranges = deque(row_ranges(plan, ROWS_A_TASK))
-        waiting: deque[Any] = deque()
+
+    def __init__(self, options: PredictOptions) -> None:
+        self._options = options
+        self._stack = ExitStack()
+        self._tasks: deque[tuple[int, _Task]] = deque()
+        self._waiting: deque[tuple[int, Any]] = deque()
+
+    def __enter__(self) -> Workers:
+        with ExitStack() as stack:
+            self._client = stack.enter_context(_client(self._options))
+            asked = self._client.submit(_describe, self._options, pure=False)
+            model = _answer(asked, SILENT)
+            if model.version != __version__:
+                raise UsageError(
+                    f"the workers have crackgeo {model.version}, this is {__version__}",
+                    "install the same version everywhere",
+                )
+            self.info, self.device, self.precision = model.info, model.device, model.precision
+            self.batch_size = model.batch_size
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for _, future in self._waiting:
+            future.cancel()
+        self._stack.close()
+
+    def plan(self, grid: Grid, parts: Sequence[Part]) -> None:
+        """Cut what is still to be done into tasks, all rasters in one row."""
+        job = _Job(uuid.uuid4().hex, self._options, grid, self.info.sha256)
+        for part in parts:
+            plan = TilePlan(part.member.grid.shape, part.rest.window, self._options.tiles)
+            rows = max(1, BATCHES_A_TASK * self.batch_size // len(plan.cols))
+            for first, end in row_ranges(plan, rows):
+                is_first = first == part.rest.window.row
+                task = _Task(job, part.member, part.earlier, first, end, is_first)
+                self._tasks.append((part.number, task))
+
+    def rows(self, part: Part, monitor: Monitor) -> Generator[Rows, None, None]:
+        """Rows of a raster as `predict_rows` gives them; rasters come in the order of the plan.
+
+        Raises
+        ------
+        ResourceError
+            Several workers died of the same rows, or the scheduler has gone.
+        CrackgeoError
+            What a single process would raise.
+        """
+        plan = TilePlan(part.member.grid.shape, part.rest.window, self._options.tiles)
+        done = 0
+        with closing(join_pieces(plan, self._pieces(part.number, plan, monitor))) as rows:
+            for row, codes, notes in rows:
+                done = min(done + len(plan.cols), len(plan))
+                yield row - plan.part.row, codes, notes
+        monitor.step("predict", len(plan), len(plan))
+
+    def _pieces(self, number: int, plan: TilePlan, monitor: Monitor) -> Iterator[Piece]:
+        """Results of one raster's tasks, in order; those of the next go out meanwhile."""
         done = 0
         try:
-            while ranges or waiting:
-                while ranges and len(waiting) < AHEAD * max(1, len(client.nthreads())):
-                    first, end = ranges.popleft()
-                    waiting.append(client.submit(_predict, job, first, end, pure=False))
-                for row, packed, shape, notes in _result(waiting[0], monitor, done, len(plan)):
-                    codes = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(shape)
-                    yield row - plan.part.row, codes, notes
-                    done += len(plan.cols)
-                waiting.popleft()
+            while self._hand_out() and self._waiting[0][0] == number:
+                piece = _unpacked(_answer(self._waiting[0][1], monitor, done, len(plan)))
+                self._waiting.popleft()
+                done = min(done + len(piece.rows) * len(plan.cols), len(plan))
+                yield piece
         finally:
-            for future in waiting:
-                future.cancel()
-    monitor.step("predict", len(plan), len(plan))
+            self._drop(number)
+
+    def _hand_out(self) -> bool:
+        """Keep every worker busy; tells whether any result is still to come."""
+        while self._tasks and len(self._waiting) < AHEAD * max(1, len(self._client.nthreads())):
+            number, task = self._tasks.popleft()
+            self._waiting.append((number, self._client.submit(_run, task, pure=False)))
+        return bool(self._waiting)
+
+    def _drop(self, number: int) -> None:
+        """Forget what is left of a raster's tasks: the run ends, or leaves the raster out."""
+        for _, future in (one for one in self._waiting if one[0] == number):
+            future.cancel()
+        self._waiting = deque(one for one in self._waiting if one[0] != number)
+        self._tasks = deque(one for one in self._tasks if one[0] != number)
 
 
 def row_ranges(plan: TilePlan, rows_of_tiles: int) -> list[tuple[int, int]]:
@@ -134,11 +230,11 @@ def row_ranges(plan: TilePlan, rows_of_tiles: int) -> list[tuple[int, int]]:
     return list(zip([part.row, *cuts], [*cuts, part.row_end], strict=True))
 
 
-def _result(future: Any, monitor: Monitor, done: int, total: int) -> Any:
+def _answer(future: Any, monitor: Monitor, done: int = 0, total: int = 1) -> Any:
     """Wait for a task, asking now and then whether to stop."""
     killed: type[Exception] = import_module("distributed").KilledWorker
     while True:
-        monitor.step("predict", min(done, total), total)
+        monitor.step("predict", done, total)
         try:
             outcome = future.result(timeout=POLL_S)
         except TimeoutError:
@@ -148,42 +244,126 @@ def _result(future: Any, monitor: Monitor, done: int, total: int) -> Any:
                 f"several workers died of the same rows ({error})",
                 "give each worker more memory (see its log), or use fewer on a machine",
             ) from error
+        except (CancelledError, OSError) as error:
+            raise ResourceError(
+                f"the Dask scheduler has gone ({error})",
+                "see its log, start it again, and go on with --resume",
+            ) from error
         if isinstance(outcome, _Failure):
             raise outcome.kind(outcome.message, outcome.remedy)
         return outcome
 
 
-def _predict(job: _Job, first: int, end: int) -> list[_Packed] | _Failure:
-    """A task: blocks of rows, or the error as a value; raised, it would lose its remedy."""
+# ------------------------------------------------------------------ on the workers
+
+
+@dataclass
+class _Opened:
+    """What a worker keeps between the tasks of a job."""
+
+    token: str
+    segmenter: Segmenter
+    area: Area
+    folder: tempfile.TemporaryDirectory[str]
+    images: OrderedDict[Path, ImageRaster] = field(default_factory=OrderedDict)
+
+    def image(self, job: _Job, member: Member) -> ImageRaster:
+        """An open raster; those not asked for longest are closed."""
+        image = self.images.pop(member.path, None)
+        if image is None:
+            options, folder = job.options, Path(self.folder.name)
+            image = member.open(options.band_spec, folder, SILENT, options.on_error)
+        self.images[member.path] = image
+        while len(self.images) > OPEN_IMAGES:
+            self.images.popitem(last=False)[1].close()
+        return image
+
+    def close(self) -> None:
+        """Close everything."""
+        for image in self.images.values():
+            image.close()
+        self.folder.cleanup()
+
+
+_opened: _Opened | None = None  # of this process: one model a worker
+
+
+def _describe(options: PredictOptions) -> _Model | _Failure:
+    """The model as a worker has it."""
     try:
-        return _predicted(job, first, end)
+        segmenter = options.load()
+    except CrackgeoError as error:
+        return _Failure(type(error), error.message, error.remedy)
+    traits = trait(segmenter, "device"), trait(segmenter, "precision")
+    return _Model(__version__, segmenter.info, *traits, segmenter.batch_size)
+
+
+def _run(task: _Task) -> _Packed | _Failure:
+    """A task: its piece, or the error as a value; raised, it would lose its remedy."""
+    try:
+        return _packed(_piece(task))
     except CrackgeoError as error:
         return _Failure(type(error), error.message, error.remedy)
 
 
-def _predicted(job: _Job, first: int, end: int) -> list[_Packed]:
-    """Blocks of rows, packed for the way, with their notes."""
-    opened = _open(job)
-    whole, options = opened.area.window, job.options
-    window = Window(first, whole.col, end - first, whole.width)
-    area = RowsOfArea(window, opened.area)
-    rows = predict_rows(opened.image, area, opened.segmenter, options.tiles, SILENT)
-    return [
-        (first + row, zlib.compress(codes.data, 1), codes.shape, notes)
-        for row, codes, notes in rows
+def _piece(task: _Task) -> Piece:
+    job, member, opened = task.job, task.member, _open(task.job)
+    inside = opened.area.window.intersect(member.window)
+    assert inside is not None  # else the raster were no part of the run
+    earlier = [
+        (one.window.seen_from(member.window), lambda w, one=one: _data(job, opened, one, w))
+        for one in task.earlier
     ]
+    whole = Unclaimed(opened.area.seen_from(member.window, inside), earlier)
+    window = Window(task.first, whole.window.col, task.end - task.first, whole.window.width)
+    tiles = job.options.tiles
+    first_row = 0 if task.is_first else task.first // tiles.step_px
+    edges = Edges(TilePlan(member.grid.shape, window, tiles, first_row))
+    image, area = opened.image(job, member), RowsOfArea(window, whole)
+    with closing(predict_rows(image, area, opened.segmenter, tiles, SILENT, edges)) as rows:
+        found = [(task.first + row, codes, notes) for row, codes, notes in rows]
+    return Piece(found, edges.upper, edges.lower)
+
+
+def _data(job: _Job, opened: _Opened, member: Member, window: Window) -> NDArray[np.bool_]:
+    """Where an earlier raster has data."""
+    return opened.image(job, member).read(window)[1]
 
 
 def _open(job: _Job) -> _Opened:
-    """The raster and the model of a job, kept between its tasks."""
+    """The model of a job, kept between its tasks."""
     global _opened
     if _opened is None or _opened.token != job.token:
         if _opened is not None:
-            _opened.image.close()
-        image = job.options.open(job.input, SILENT)
-        area = job.options.area(image.grid)
-        _opened = _Opened(job.token, image, job.options.load(), area)
+            _opened.close()
+            _opened = None
+        segmenter = job.options.load()
+        if segmenter.info.sha256 != job.model_sha256:
+            raise ModelError(
+                f"a worker has another file under the name {job.options.model}",
+                "put the same model file on all of them",
+            )
+        folder = tempfile.TemporaryDirectory(prefix="crackgeo-")
+        _opened = _Opened(job.token, segmenter, job.options.area(job.grid), folder)
     return _opened
+
+
+def _packed(piece: Piece) -> _Packed:
+    rows = [
+        (row, zlib.compress(codes.data, 1), codes.shape, notes) for row, codes, notes in piece.rows
+    ]
+    return _Packed(rows, (piece.upper, piece.lower))
+
+
+def _unpacked(packed: _Packed) -> Piece:
+    rows = [
+        (row, np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape), notes)
+        for row, data, shape, notes in packed.rows
+    ]
+    return Piece(rows, *packed.edges)
+
+
+# ------------------------------------------------------------------ the connection
 
 
 @contextmanager
@@ -198,15 +378,7 @@ def _client(options: PredictOptions) -> Iterator[Any]:
     with ExitStack() as stack:
         address: Any = options.scheduler
         if options.workers is not None:
-            threads = max(1, (os.cpu_count() or 1) // options.workers)
-            address = stack.enter_context(
-                distributed.LocalCluster(
-                    n_workers=options.workers,
-                    threads_per_worker=1,
-                    dashboard_address=":0",  # any free port
-                    env={"OMP_NUM_THREADS": str(threads)},
-                )
-            )
+            address = stack.enter_context(_own_cluster(distributed, options.workers))
         try:
             client = distributed.Client(address, timeout=START_S, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
@@ -214,4 +386,24 @@ def _client(options: PredictOptions) -> Iterator[Any]:
                 f"--scheduler {address}: no Dask scheduler answers ({error})",
                 "start one with: dask scheduler, and workers with: dask worker ADDRESS",
             ) from error
-        yield stack.enter_context(client)
+        stack.enter_context(client)
+        try:
+            client.wait_for_workers(1, timeout=START_S)
+        except TimeoutError as error:
+            raise UsageError(
+                f"--scheduler {address}: has no workers",
+                f"start some: dask worker {address} --nthreads 1",
+            ) from error
+        yield client
+
+
+def _own_cluster(distributed: Any, workers: int) -> Any:
+    """Workers of this machine, which share its threads; what they have to say comes as results."""
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    return distributed.LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        dashboard_address=":0",  # any free port
+        silence_logs=logging.CRITICAL,
+        env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))},
+    )

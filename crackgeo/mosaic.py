@@ -7,7 +7,7 @@ the reasons.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,10 +25,9 @@ from .errors import CrackgeoError, InputError, UsageError
 from .grid import Floats, Grid, Window
 from .ground import pixel_size_m
 from .monitor import SILENT, Monitor
-from .probability import ProbabilityRaster
 from .raster import RGB, ImageRaster, describe, open_image
 from .resample import MAX_SIDE_PX
-from .specs import PROB_NODATA, BandSpec, OnError
+from .specs import BandSpec, OnError
 
 _DRIFT_PX = 0.1  # two grids are parallel if they part by less than this across a raster
 _BORDER = 21  # points along a side that show how a warp bends it
@@ -267,11 +266,12 @@ class Unclaimed:
     Parameters
     ----------
     area : the part asked for
-    earlier : where earlier rasters that overlap lie, seen from this one, and their probabilities
+    earlier : where earlier rasters that overlap lie, seen from this one, and what tells where in a
+        window of theirs they have data
     """
 
     area: Area
-    earlier: Sequence[tuple[Window, ProbabilityRaster]]
+    earlier: Sequence[tuple[Window, Callable[[Window], NDArray[np.bool_]]]]
 
     @property
     def window(self) -> Window:
@@ -281,13 +281,10 @@ class Unclaimed:
     def mask(self, window: Window) -> NDArray[np.bool_]:
         """Which pixels of a window belong to it, bool `[h, w]`."""
         mask = self.area.mask(window)
-        for place, raster in self.earlier:
-            if window.intersect(place) is not None:
-                mask &= raster.read(window.seen_from(place)) == PROB_NODATA
+        for place, has_data in self.earlier:
+            both = window.intersect(place)
+            if both is not None and mask.any():
+                here = both.seen_from(window)
+                cut = np.s_[here.row : here.row_end, here.col : here.col_end]
+                mask[cut] &= ~has_data(both.seen_from(place))
         return mask
-
-    def below(self, rows: int) -> Unclaimed:
-        """Without its first rows."""
-        w = self.window
-        rest = Window(w.row + rows, w.col, w.height - rows, w.width)
-        return replace(self, area=replace(self.area, window=rest))

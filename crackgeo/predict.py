@@ -19,6 +19,7 @@ from .fill import fill_invalid
 from .grid import Grid, Window
 from .models.protocol import Segmenter
 from .monitor import SILENT, Monitor
+from .seams import Edges
 from .specs import PROB_NODATA, TileSpec
 from .stitch import Block, Prediction, stitch
 from .tiling import TilePlan
@@ -100,6 +101,7 @@ def predict(
     area: AreaMask | None = None,
     monitor: Monitor = SILENT,
     counts: PredictCounts | None = None,
+    edges: Edges | None = None,
 ) -> Generator[Block, None, None]:
     """Probabilities of a raster, or a part of it, in blocks of rows.
 
@@ -111,6 +113,7 @@ def predict(
     area : the part asked for; its surroundings are read as context
     monitor : progress in tiles; may cancel between batches
     counts : filled in while the blocks are consumed
+    edges : only the rows of tiles of its plan; it keeps what the neighbours need to know
 
     Close the generator if you leave it early: it ends the thread that reads.
 
@@ -122,13 +125,14 @@ def predict(
     """
     area = area or WholeRaster(image.grid.window)
     counts = counts if counts is not None else PredictCounts()
-    plan = TilePlan(image.grid.shape, area.window, spec)
+    plan = edges.plan if edges else TilePlan(image.grid.shape, area.window, spec)
     counts.tiles = len(plan)
     masks = _RowMasks(plan)
     rows = ReadAhead(_read_rows(image, area, plan), READ_AHEAD)
     try:
         tiles = _flatten(rows, masks, counts)
-        for row, codes in stitch(plan, _infer(tiles, segmenter, monitor, counts)):
+        predictions = _infer(tiles, segmenter, monitor, counts)
+        for row, codes in stitch(plan, edges.watch(predictions) if edges else predictions):
             valid = masks.take(row, codes.shape[0])
             counts.pixels_valid += int(valid.sum())
             yield row - plan.part.row, np.where(valid, codes, np.uint8(PROB_NODATA))

@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, astuple, dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,7 @@ from .errors import InputError, UsageError
 from .files import output_errors, write_safely
 from .grid import Grid, Window
 from .ground import pixel_size_m, small_units
-from .models.protocol import Segmenter
+from .models.protocol import ModelInfo, Segmenter
 from .models.registry import load_model
 from .monitor import Monitor
 from .mosaic import Member, Survey, SurveyImage, Unclaimed, place_rasters
@@ -37,13 +36,16 @@ from .probability import open_probability, publish_probability
 from .provenance import Provenance
 from .raster import ImageRaster, open_image
 from .results import PredictResult
+from .seams import Edges, Rows
 from .specs import PROB_NODATA, BandSpec, OnError, TileSpec
 from .tiling import TilePlan
 from .work import WorkFolder
 
+if TYPE_CHECKING:
+    from .cluster import Workers
+
 BBox = tuple[float, float, float, float]
 StrPath = str | os.PathLike[str]
-Rows = tuple[int, NDArray[np.uint8], dict[str, Any]]
 
 
 class PredictKeywords(TypedDict, total=False):
@@ -207,19 +209,15 @@ def run_prediction(
         raise next(iter(errors.values()))
     for error in errors.values():
         monitor.warn(f"left out: {error.message}")
-    if options.is_distributed and len(survey.members) > 1:
-        raise UsageError(
-            "--workers and --scheduler take one raster at a time",
-            "map the rasters one by one, or make a VRT of them with gdalbuildvrt",
-        )
     area = options.area(survey.grid)
-    segmenter = options.load()
-    ran_on = _trait(segmenter, "device"), _trait(segmenter, "precision")
-    source = describe_survey(survey, errors, _record(options, segmenter))
-    source = source.with_model(segmenter.info, " ".join(ran_on))
-    started = work.begin(_identity(source, options))
-    job = _Job(survey, area, options, segmenter, work, monitor)
-    shares = job.run()
+    with ExitStack() as stack:
+        computer = _computer(stack, options)
+        ran_on = trait(computer, "device"), trait(computer, "precision")
+        source = describe_survey(survey, errors, _record(options, computer.info))
+        source = source.with_model(computer.info, " ".join(ran_on))
+        started = work.begin(_identity(source, options))
+        job = _Job(survey, area, options, computer, work, monitor)
+        shares = job.run()
     if job.counts.pixels_valid == 0:
         work.finish()
         raise InputError(
@@ -236,6 +234,15 @@ def run_prediction(
     return Prediction(raster, source, started, result, image, area.window, shares)
 
 
+def _computer(stack: ExitStack, options: PredictOptions) -> Segmenter | Workers:
+    """The model, or the workers that have it, connected until the stack ends."""
+    if not options.is_distributed:
+        return options.load()
+    from .cluster import Workers
+
+    return stack.enter_context(Workers(options))
+
+
 def _mosaic(
     path: Path, grid: Grid, shares: Sequence[Share], area: Area, source: Provenance
 ) -> Path:
@@ -249,68 +256,96 @@ def _mosaic(
     return path
 
 
+@dataclass(frozen=True)
+class Part:
+    """What is asked of one raster of a survey.
+
+    Parameters
+    ----------
+    number : place in the order of the rasters in the area, from 1
+    member : the raster
+    area : the area in its own pixels
+    place : window of the area in the survey's grid
+    earlier : the rasters before it that overlap it, in their order
+    bands : its probabilities
+    first : rows of them that were done before this run
+    """
+
+    number: int
+    member: Member
+    area: Area
+    place: Window
+    earlier: tuple[Member, ...]
+    bands: RowBands
+    first: int
+
+    @property
+    def rest(self) -> Area:
+        """The area without the rows that were done before."""
+        w = self.area.window
+        rest = Window(w.row + self.first, w.col, w.height - self.first, w.width)
+        return replace(self.area, window=rest)
+
+
 @dataclass
 class _Job:
-    """The prediction of all rasters of a survey, one after the other."""
+    """The prediction of all rasters of a survey, one after the other, here or on workers."""
 
     survey: Survey
     area: Area
     options: PredictOptions
-    segmenter: Segmenter
+    computer: Segmenter | Workers
     work: WorkFolder
     monitor: Monitor
     counts: PredictCounts = field(default_factory=PredictCounts)
     skipped: list[dict[str, Any]] = field(default_factory=list)
 
-    @cached_property
-    def tiles(self) -> int:
-        """Tiles of the parts asked for, of all rasters, counted once."""
-        return sum(len(self.plan(member, area.window)) for member, area in self.parts())
+    def __post_init__(self) -> None:
+        self.parts = list(self._parts())
+        self.tiles = sum(len(self._plan(part, part.area.window)) for part in self.parts)
 
-    def parts(self) -> Iterator[tuple[Member, Area]]:
-        """The rasters that lie in the area, and the area in their own pixels."""
+    def _parts(self) -> Iterator[Part]:
+        """The rasters that lie in the area."""
+        before: list[Member] = []
         for member in self.survey.members:
-            inside = self.area.window.intersect(member.window)
-            if inside is not None:
-                yield member, self.area.seen_from(member.window, inside)
+            place = self.area.window.intersect(member.window)
+            if place is None:
+                continue
+            area = self.area.seen_from(member.window, place)
+            folder = self.work.folder(f"{len(before) + 1:04d}")
+            bands = RowBands(folder, member.grid.part(area.window))
+            earlier = tuple(one for one in before if one.window.intersect(place))
+            before.append(member)
+            yield Part(len(before), member, area, place, earlier, bands, bands.rows_done)
 
-    def plan(self, member: Member, window: Window) -> TilePlan:
+    def _plan(self, part: Part, window: Window) -> TilePlan:
         """The tiles of a part of a raster."""
-        return TilePlan(member.grid.shape, window, self.options.tiles)
+        return TilePlan(part.member.grid.shape, window, self.options.tiles)
 
     def run(self) -> tuple[Share, ...]:
         """Predict what is not there yet; gives what is there then."""
-        done, shares = 0, list[Share]()
-        for number, (member, area) in enumerate(self.parts(), 1):
-            bands = RowBands(self.work.folder(f"{number:04d}"), member.grid.part(area.window))
-            done += len(self.plan(member, area.window))
-            place = replace(
-                area.window,
-                row=area.window.row + member.window.row,
-                col=area.window.col + member.window.col,
-            )
-            if not bands.is_complete:
-                with ExitStack() as stack:
-                    earlier = [
-                        (share.window.seen_from(member.window), stack.enter_context(raster))
-                        for share in shares
-                        if share.window.intersect(place)
-                        for raster in [open_probability(share.raster)]
-                    ]
-                    self._fill(bands, member, Unclaimed(area, earlier), done)
-            self._count(bands, member.path.name, place.seen_from(self.area.window))
-            shares.append(Share(member.path.name, place, bands.write_index({})))
-        return tuple(shares)
+        if not isinstance(self.computer, Segmenter):
+            todo = [part for part in self.parts if not part.bands.is_complete]
+            self.computer.plan(self.survey.grid, todo)
+        done, shares = 0, dict[Member, Share]()
+        for part in self.parts:
+            done += len(self._plan(part, part.area.window))
+            if not part.bands.is_complete:
+                self._fill(part, shares, done)
+            self._count(part)
+            index = part.bands.write_index({})
+            shares[part.member] = Share(part.member.path.name, part.place, index)
+        return tuple(shares.values())
 
     def result(
         self, output: Path | None, left_out: tuple[str, ...], ran_on: tuple[str, str], clock: float
     ) -> PredictResult:
         """Numbers for the user; `clock` is when the run began."""
-        grid, info = self.survey.grid.part(self.area.window), self.segmenter.info
+        grid, info = self.survey.grid.part(self.area.window), self.computer.info
         gsd_x, gsd_y = (size * small_units(grid) for size in pixel_size_m(grid))
         return PredictResult(
             output=output,
-            inputs=sum(1 for _ in self.parts()),
+            inputs=len(self.parts),
             left_out=left_out,
             skipped=len(self.skipped),
             model=info.name,
@@ -324,53 +359,88 @@ class _Job:
             seconds=time.monotonic() - clock,
         )
 
-    def _fill(self, bands: RowBands, member: Member, area: Unclaimed, tiles_done: int) -> None:
-        """Predict the rows that are not there yet, here or on the workers of the options.
+    def _fill(self, part: Part, shares: Mapping[Member, Share], tiles_done: int) -> None:
+        """Predict the rows that are not there yet; leave them out if the raster fails.
 
         `tiles_done` counts those of all rasters when this one is complete.
         """
-        first, options = bands.rows_done, self.options
-        rest = area.below(first)
-        plan = self.plan(member, rest.window)
-        monitor = self.monitor.within(tiles_done - len(plan), self.tiles)
-        with member.open(options.band_spec, bands.folder, monitor, options.on_error) as image:
-            if options.is_distributed:
-                from .cluster import distributed_rows
-
-                rows = distributed_rows(member.path, options, plan, monitor)
-            else:
-                rows = predict_rows(image, rest, self.segmenter, options.tiles, monitor)
-            with closing(rows):
+        left = len(self._plan(part, part.rest.window))
+        monitor = self.monitor.within(tiles_done - left, self.tiles)
+        try:
+            with closing(self._rows(part, shares, monitor)) as rows:
                 for row, codes, notes in rows:
-                    bands.add(first + row, codes, notes)
+                    part.bands.add(part.first + row, codes, notes)
+        except InputError as error:
+            if self.options.on_error == "fail":
+                raise
+            self.monitor.warn(f"left out from here: {error.message}")
+            self._leave_out(part)
 
-    def _count(self, bands: RowBands, name: str, place: Window) -> None:
-        """Add tiles run, pixels with data and damage of a raster, as an undisturbed run counts.
+    def _rows(
+        self, part: Part, shares: Mapping[Member, Share], monitor: Monitor
+    ) -> Generator[Rows, None, None]:
+        if not isinstance(self.computer, Segmenter):
+            yield from self.computer.rows(part, monitor)
+            return
+        options = self.options
+        with ExitStack() as stack:
+            earlier = [
+                (shares[one].window.seen_from(part.member.window), _has_data(stack, shares[one]))
+                for one in part.earlier
+            ]
+            image = stack.enter_context(
+                part.member.open(options.band_spec, part.bands.folder, monitor, options.on_error)
+            )
+            area = Unclaimed(part.rest, earlier)
+            yield from predict_rows(image, area, self.computer, options.tiles, monitor)
 
-        `place` is its part as seen from the area's first pixel.
-        """
+    def _leave_out(self, part: Part) -> None:
+        """Take the rows of a raster that are not there as not surveyed, a row of tiles a time."""
+        window, bands = part.area.window, part.bands
+        while not bands.is_complete:
+            row = bands.rows_done
+            height = min(self.options.tiles.step_px, window.height - row)
+            codes = np.full((height, window.width), PROB_NODATA, np.uint8)
+            lost = window.row + row, window.col, height, window.width
+            bands.add(row, codes, {"tiles": {}, "pixels": 0, "damaged": [lost]})
+
+    def _count(self, part: Part) -> None:
+        """Add tiles run, pixels with data and damage of a raster, as an undisturbed run counts."""
         tiles: dict[str, int] = {}
         damaged: dict[tuple[int, ...], None] = {}
-        for notes in bands.notes():
+        for notes in part.bands.notes():
             self.counts.pixels_valid += notes["pixels"]
             # a row of tiles that was run twice counts once, as it was the first time
             tiles = {**notes["tiles"], **tiles}
             damaged |= dict.fromkeys(map(tuple, notes["damaged"]))
         self.counts.tiles_run += sum(tiles.values())
-        grid = bands.grid
+        origin = part.member.window.seen_from(self.area.window)
+        place = part.place.seen_from(self.area.window)
         for row, col, height, width in sorted(damaged):
-            window = Window(row + place.row, col + place.col, height, width)
-            if window.intersect(replace(grid.window, row=place.row, col=place.col)):
-                self.skipped.append({"input": name, **asdict(window)})
+            window = Window(row + origin.row, col + origin.col, height, width)
+            if window.intersect(place):
+                self.skipped.append({"input": part.member.path.name, **asdict(window)})
+
+
+def _has_data(stack: ExitStack, share: Share) -> Callable[[Window], NDArray[np.bool_]]:
+    """Where a raster that was predicted has data; it is open until the stack ends."""
+    raster = stack.enter_context(open_probability(share.raster))
+    return lambda window: raster.read(window) != PROB_NODATA
 
 
 def predict_rows(
-    image: ImageRaster, area: AreaMask, segmenter: Segmenter, tiles: TileSpec, monitor: Monitor
+    image: ImageRaster,
+    area: AreaMask,
+    segmenter: Segmenter,
+    tiles: TileSpec,
+    monitor: Monitor,
+    edges: Edges | None = None,
 ) -> Generator[Rows, None, None]:
     """Blocks of rows of an area, from its first, and what to remember with them.
 
     A part has the very numbers of the whole, so nothing of the state of a run needs keeping;
-    the row of tiles that overlaps the first row asked for is run again.
+    the row of tiles that overlaps the first row asked for is run again, unless `edges` leaves it
+    out.
 
     Yields
     ------
@@ -378,8 +448,9 @@ def predict_rows(
         First row, codes, and the tiles run by row of tiles, the pixels with data, and the blocks
         of the raster that could not be read so far.
     """
-    plan, counts = TilePlan(image.grid.shape, area.window, tiles), PredictCounts()
-    with closing(predict(image, segmenter, tiles, area, monitor, counts)) as blocks:
+    plan = edges.plan if edges else TilePlan(image.grid.shape, area.window, tiles)
+    counts = PredictCounts()
+    with closing(predict(image, segmenter, tiles, area, monitor, counts, edges)) as blocks:
         for row, codes in blocks:
             lattice_row = plan.lattice_row_of(area.window.row + row)
             notes = {
@@ -390,10 +461,10 @@ def predict_rows(
             yield row, codes, notes
 
 
-def _record(options: PredictOptions, segmenter: Segmenter) -> dict[str, Any]:
+def _record(options: PredictOptions, model: ModelInfo) -> dict[str, Any]:
     """The options that shape the probabilities, by their names on the command line."""
     return {
-        "model": str(segmenter.info.name),
+        "model": str(model.name),
         "overlap": options.overlap_px,
         "bands": options.bands,
         "stretch": options.stretch,
@@ -419,6 +490,6 @@ def _identity(source: Provenance, options: PredictOptions) -> dict[str, Any]:
     }
 
 
-def _trait(segmenter: Segmenter, name: str) -> str:
+def trait(computer: Segmenter | Workers, name: str) -> str:
     """A property that the models of crackgeo have, but a user's own need not."""
-    return str(getattr(segmenter, name, "own"))
+    return str(getattr(computer, name, "own"))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .grid import Window
-from .specs import PROB_NODATA, PROB_SCALE
+from .specs import PROB_NODATA, PROB_SCALE, TileSpec
 from .tiling import TilePlan
 
 _PART_PX = 4096
@@ -41,6 +41,19 @@ def encode_probability(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
     return codes.astype(np.uint8)
 
 
+def tile_weight(spec: TileSpec) -> NDArray[np.float32]:
+    """Weight of each pixel of a tile, float32 `[size_px, size_px]`."""
+    axis = overlap_weight(spec.size_px, spec.overlap_px)
+    return np.asarray(axis[:, None] * axis[None, :])
+
+
+def mean_codes(weighted: NDArray[np.float32], total: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Codes of sums of weighted probabilities and of weights; no data where these are 0."""
+    covered = total > 0
+    mean = np.divide(weighted, total, out=np.zeros_like(total), where=covered)
+    return np.where(covered, encode_probability(mean), np.uint8(PROB_NODATA))
+
+
 class Stitcher:
     """Sums weighted tiles in a strip of one tile's height that moves down the raster.
 
@@ -51,8 +64,7 @@ class Stitcher:
 
     def __init__(self, plan: TilePlan) -> None:
         self.plan = plan
-        axis = overlap_weight(plan.spec.size_px, plan.spec.overlap_px)
-        self._weight = axis[:, None] * axis[None, :]
+        self._weight = tile_weight(plan.spec)
         self._strip = plan.strip(plan.rows[0])
         shape = (self._strip.height, self._strip.width)
         self._sum = np.zeros(shape, np.float32)
@@ -99,10 +111,7 @@ class Stitcher:
         for first in range(0, ready.width, _PART_PX):  # so that no copy has the strip's width
             end = min(first + _PART_PX, ready.width)
             cut = np.s_[row : row + ready.height, col + first : col + end]
-            total = self._total[cut]
-            covered = total > 0
-            mean = np.divide(self._sum[cut], total, out=np.zeros_like(total), where=covered)
-            np.copyto(codes[:, first:end], encode_probability(mean), where=covered)
+            codes[:, first:end] = mean_codes(self._sum[cut], self._total[cut])
         return codes
 
     def _shift(self, rows: int) -> None:

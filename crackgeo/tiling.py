@@ -38,16 +38,19 @@ class TilePlan:
     shape : (height, width) of the raster
     part : pixels asked for
     spec : tile size and overlap
+    first_row : rows of tiles above this one are somebody else's, though they touch the part
     """
 
     shape: tuple[int, int]
     part: Window
     spec: TileSpec
+    first_row: int = 0
 
     @property
     def rows(self) -> range:
         """Lattice indices of the tile rows that touch the part."""
-        return lattice_range(self.part.row, self.part.row_end, self.shape[0], self.spec)
+        rows = lattice_range(self.part.row, self.part.row_end, self.shape[0], self.spec)
+        return range(max(rows.start, self.first_row), rows.stop)
 
     @property
     def cols(self) -> range:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasters import picture, write
 
-from crackgeo.cluster import ROWS_A_TASK, row_ranges
+from crackgeo.cluster import row_ranges
 from crackgeo.errors import Cancelled, InputError, UsageError
 from crackgeo.grid import Window
 from crackgeo.monitor import Monitor
@@ -42,6 +42,12 @@ class MortalModel(ContextModel):
         return super().predict(images)
 
 
+@pytest.fixture(autouse=True)
+def small_tasks(monkeypatch):
+    """One or two rows of two tiles each."""
+    monkeypatch.setattr("crackgeo.cluster.BATCHES_A_TASK", 2)
+
+
 @pytest.fixture(scope="module")
 def scheduler():
     """Two workers, one thread each; their number is kept up by their nannies."""
@@ -53,9 +59,9 @@ def scheduler():
 
 @pytest.fixture(scope="module")
 def survey(tmp_path_factory):
-    """Eleven rows of tiles, two tasks of them, with a hole over a row where they meet."""
+    """Eleven rows of tiles, with a hole over a row where tasks meet."""
     pixels = picture(3500, 500)
-    pixels[:, ROWS_A_TASK * STEP - 400 : ROWS_A_TASK * STEP + 30, :] = 0
+    pixels[:, 4 * STEP - 400 : 4 * STEP + 30, :] = 0
     return write(tmp_path_factory.mktemp("survey") / "survey.tif", pixels, nodata=0)
 
 

@@ -17,7 +17,7 @@ LAYERS = [
     {"dataset", "gaps", "georeference", "resample", "source", "stretch", "scaling"},
     {"raster", "probability", "aoi", "bands", "inputs", "mosaic"},
     {"models"},
-    {"stitch", "predict", "provenance"},
+    {"stitch", "seams", "predict", "provenance"},
     {
         "jit",
         "blocks",
