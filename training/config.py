@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from crackgeo.errors import UsageError
 
@@ -60,6 +60,12 @@ class TrainConfig:
 
     `skeleton_weight` weighs the recall of centrelines in the loss, see `losses.crack_loss`.
     `stop_after` ends the run early in a schedule of `iterations`, for a next stage to go on from.
+    `decay_share` is the last part of the run in which the rates fall to nothing; before it they
+    stay as they are, so a run can be made longer while it goes on and still be repeated in one.
+    None lets them fall along a cosine from the start.
+    Every `look_every` iterations the run scores `look_pictures` validation pictures of each set
+    (of `val_split`) and draws curves and sheets, see `watch`; 0 never does.
+    `precision` "bf16" multiplies in that type, about twice as fast where the processor has it.
     `teacher` names a model whose probabilities are learned instead of masks, see `distil`.
     """
 
@@ -76,6 +82,17 @@ class TrainConfig:
     skeleton_weight: float = 0.0
     stop_after: int | None = None
     teacher: str | None = None
+    decay_share: float | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    look_every: int = 0
+    look_pictures: int = 4
+    val_split: str = "val"
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("fp32", "bf16"):
+            raise UsageError(f"precision {self.precision!r} is neither fp32 nor bf16")
+        if self.decay_share is not None and not 0 < self.decay_share <= 1:
+            raise UsageError("decay_share is a share of the run, above 0 and at most 1")
 
     @property
     def last(self) -> int:

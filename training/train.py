@@ -21,10 +21,11 @@ from crackgeo.errors import ModelError
 from crackgeo.models.compact import CompactNet
 from crackgeo.monitor import SILENT, Monitor
 
-from .config import Config
-from .data import CrackDataset, Record, training_records
+from .config import Config, TrainConfig
+from .data import CrackDataset, Record, read_manifest, training_records
 from .distil import UnlabelledDataset, load_teacher, taught_loss, teach
 from .losses import crack_loss
+from .watch import LOSS_LOG, Watch, some_of_each
 
 Report = Callable[[str], None]
 StateDict = dict[str, Tensor]
@@ -60,7 +61,8 @@ def train(
     ----------
     config : the run
     data_dir : folder of the manifest
-    out_dir : receives checkpoint.pt and log.csv (iteration, loss, crops a second)
+    out_dir : receives checkpoint.pt and log.csv (iteration, loss, crops a second), and what
+        `watch` adds
     report : told a line every `checkpoint_every` iterations
     monitor : progress in iterations; may cancel, which leaves a checkpoint
     start : begin a new run from the averaged weights of this checkpoint, not from ImageNet
@@ -80,11 +82,12 @@ def train(
     out_dir.mkdir(parents=True, exist_ok=True)
     run = _Run(config, out_dir / "checkpoint.pt", start)
     dataset = _samples(training_records(data_dir, config.data), config)
+    watch = _watch(config, data_dir, out_dir)
     rest = Subset(dataset, range(run.iteration * config.train.batch, len(dataset)))
     loader = DataLoader(rest, batch_size=config.train.batch, num_workers=1, prefetch_factor=4)
-    with (out_dir / "log.csv").open("a", newline="") as log:
+    with (out_dir / LOSS_LOG).open("a", newline="") as log:
         try:
-            _loop(run, loader, _Log(log), report, monitor)
+            _loop(run, loader, _Log(log), watch, report, monitor)
         finally:
             run.save()
     return run.checkpoint
@@ -93,6 +96,14 @@ def train(
 def _samples(records: Sequence[Record], config: Config) -> CrackDataset:
     kind = CrackDataset if config.train.teacher is None else UnlabelledDataset
     return kind(records, config)
+
+
+def _watch(config: Config, data_dir: Path, out_dir: Path) -> Watch | None:
+    train = config.train
+    if not train.look_every:
+        return None
+    pictures = read_manifest(data_dir / config.data.manifest, train.val_split)
+    return Watch(out_dir, some_of_each(pictures, train.look_pictures))
 
 
 class _Log:
@@ -110,10 +121,12 @@ def _loop(
     run: _Run,
     loader: DataLoader[tuple[Tensor, Tensor]],
     log: _Log,
+    watch: Watch | None,
     report: Report,
     monitor: Monitor,
 ) -> None:
     every, last = run.config.train.checkpoint_every, run.config.train.last
+    look_every = run.config.train.look_every
     started, first, total = time.monotonic(), run.iteration, 0.0
     for image, label in loader:
         monitor.step("train", run.iteration, last)
@@ -124,6 +137,8 @@ def _loop(
             report(f"iteration {run.iteration} loss {total / every:.4f}, {rate:.1f} crops/s")
             total = 0.0
             run.save()
+        if watch is not None and run.iteration % look_every == 0:
+            report(f"iteration {run.iteration} {watch.look(run.iteration, run.ema)}")
 
 
 class _Run:
@@ -169,8 +184,9 @@ class _Run:
     def step(self, image: Tensor, label: Tensor) -> float:
         self._set_rate()
         self.net.train()
-        logits = self.net(image.to(memory_format=torch.channels_last))
         train = self.config.train
+        with torch.autocast("cpu", torch.bfloat16, enabled=train.precision == "bf16"):
+            logits = self.net(image.to(memory_format=torch.channels_last)).float()
         if self.teacher is not None:
             loss = taught_loss(logits, teach(self.teacher, image), train.dice_weight)
         else:
@@ -189,8 +205,7 @@ class _Run:
 
     def _set_rate(self) -> None:
         train = self.config.train
-        warm = min(1.0, (self.iteration + 1) / train.warmup)
-        factor = warm * 0.5 * (1 + math.cos(math.pi * min(1.0, self.iteration / train.iterations)))
+        factor = rate_factor(train, self.iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
 
@@ -202,6 +217,15 @@ class _Run:
                 self.ema[name].lerp_(value, 1 - keep)
             else:
                 self.ema[name].copy_(value)
+
+
+def rate_factor(train: TrainConfig, iteration: int) -> float:
+    """Share of the full rates at an iteration: warm-up, then a cosine, or level and a fall."""
+    warm = min(1.0, (iteration + 1) / train.warmup)
+    done = min(1.0, iteration / train.iterations)
+    if train.decay_share is None:
+        return warm * 0.5 * (1 + math.cos(math.pi * done))
+    return warm * min(1.0, (1 - done) / train.decay_share)
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -232,4 +256,4 @@ def _optimizer(net: CompactNet, config: Config) -> torch.optim.Optimizer:
         {"params": encoder, "lr": train.encoder_lr, "base_lr": train.encoder_lr},
         {"params": decoder, "lr": train.decoder_lr, "base_lr": train.decoder_lr},
     ]
-    return torch.optim.AdamW(groups, weight_decay=train.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=train.weight_decay, fused=True)

@@ -62,10 +62,19 @@ class ConvNorm(nn.Module):
         )
         self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=_BN_EPS, momentum=0.02)
         self.activate = activate
+        self.depthwise = groups > 1
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(self.conv(x))
+        x = self.norm(self._convolve(x))
         return F.relu6(x, inplace=True) if self.activate else x
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        if self.depthwise and self.training and torch.is_autocast_enabled("cpu"):
+            # the gradient of a depthwise convolution is two to seven times slower in bf16
+            with torch.autocast("cpu", enabled=False):
+                return self.conv(x.float()).to(torch.bfloat16)  # type: ignore[no-any-return]
+        y: Tensor = self.conv(x)
+        return y
 
     def fuse(self) -> None:
         """Fold the batch norm into the convolution, for inference."""

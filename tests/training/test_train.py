@@ -3,11 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 from crackgeo_training.config import load_config
 from crackgeo_training.losses import crack_loss
-from crackgeo_training.train import train
+from crackgeo_training.train import rate_factor, train
 
 from crackgeo.errors import Cancelled, ModelError
 from crackgeo.models.compact import CompactNet
@@ -26,9 +27,19 @@ def config():
             set_weight={"thin": 1.0, "wide": 1.0},
             loose_px={"wide": 1.0},
             procedural_share=0.0,
+            extra_manifests=(),
+            hold_out_sets=(),
         ),
         augment=replace(full.augment, crop_px=32),
-        train=replace(full.train, iterations=3, batch=2, warmup=2, checkpoint_every=2),
+        train=replace(
+            full.train,
+            iterations=3,
+            batch=2,
+            warmup=2,
+            checkpoint_every=2,
+            look_every=0,
+            precision="fp32",
+        ),
     )
 
 
@@ -58,6 +69,46 @@ def test_a_resumed_run_gives_the_same_weights_bit_for_bit(data, config, tmp_path
     rows = (tmp_path / "whole" / "log.csv").read_text().splitlines()
     assert [int(row.split(",")[0]) for row in rows] == [2]
     CompactNet().load_state_dict(whole["ema"])
+
+
+def test_low_precision_trains_nearly_the_same_network(data, config, tmp_path):
+    short = replace(config, train=replace(config.train, iterations=1, warmup=1))
+    half = replace(short, train=replace(short.train, precision="bf16"))
+    exact = torch.load(train(short, data, tmp_path / "exact", lambda _: None))["net"]
+    near = torch.load(train(half, data, tmp_path / "near", lambda _: None))["net"]
+    assert not same(near, exact)
+    assert all(v.dtype == exact[name].dtype for name, v in near.items())
+    head = "final.head.weight"
+    assert torch.allclose(near[head], exact[head], atol=2 * config.train.decoder_lr)
+
+
+def test_rates_warm_up_stay_level_and_fall_to_nothing(config):
+    whole = replace(config.train, iterations=1000, warmup=10, decay_share=0.3)
+    assert rate_factor(whole, 0) == pytest.approx(0.1)
+    assert rate_factor(whole, 10) == rate_factor(whole, 699) == 1.0
+    assert rate_factor(whole, 850) == pytest.approx(0.5)
+    assert rate_factor(whole, 1000) == 0.0
+    longer = replace(whole, iterations=2000)
+    assert all(rate_factor(longer, i) == rate_factor(whole, i) for i in range(700))
+    cosine = replace(whole, decay_share=None)
+    assert rate_factor(cosine, 500) == pytest.approx(0.5)
+
+
+def test_a_run_is_looked_at_with_scores_curves_and_a_sheet(data, config, tmp_path):
+    looked = replace(
+        config,
+        train=replace(config.train, checkpoint_every=1, look_every=2, look_pictures=1),
+    )
+    said = []
+    state = torch.load(train(looked, data, tmp_path, said.append))
+    assert sum("clIoU@4" in line for line in said) == 1
+    rows = (tmp_path / "val.csv").read_text().splitlines()
+    assert rows[0] == "iteration,set,iou,f1_2px,cliou_4px"
+    assert {row.split(",")[0] for row in rows[1:]} == {"2"}
+    assert cv2.imread(str(tmp_path / "sheets" / "000002.png")).shape[1] > 1000
+    assert cv2.imread(str(tmp_path / "curves.png")) is not None
+    unseen = torch.load(train(config, data, tmp_path / "unseen", lambda _: None))
+    assert same(state["net"], unseen["net"])  # to look changes nothing
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_weights(data, config, tmp_path, monkeypatch):
