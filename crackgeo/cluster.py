@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .aoi import Area
-from .errors import CrackgeoError, ModelError, ResourceError, UsageError
+from .errors import CrackgeoError, InputError, ModelError, ResourceError, UsageError
 from .grid import Grid, Window
 from .models.protocol import ModelInfo, Segmenter
 from .monitor import SILENT, Monitor
@@ -326,8 +326,13 @@ def _piece(task: _Task) -> Piece:
 
 
 def _data(job: _Job, opened: _Opened, member: Member, window: Window) -> NDArray[np.bool_]:
-    """Where an earlier raster has data."""
-    return opened.image(job, member).read(window)[1]
+    """Where an earlier raster has data; nowhere if it is one that is left out."""
+    try:
+        return opened.image(job, member).read(window)[1]
+    except InputError:
+        if job.options.on_error == "fail":
+            raise
+        return np.zeros((window.height, window.width), np.bool_)
 
 
 def _open(job: _Job) -> _Opened:

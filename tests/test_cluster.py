@@ -4,19 +4,23 @@ import os
 import signal
 import sys
 import time
+import uuid
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+import rasterio.shutil
 from fakes import ContextModel
 from hypothesis import given
 from hypothesis import strategies as st
-from rasters import picture, write
+from rasterio.vrt import WarpedVRT
+from rasters import TRANSFORM, picture, write
 
 from crackgeo.cluster import row_ranges
-from crackgeo.errors import Cancelled, InputError, UsageError
-from crackgeo.grid import Window
+from crackgeo.errors import Cancelled, InputError, ModelError, ResourceError, UsageError
+from crackgeo.grid import Grid, Window
 from crackgeo.monitor import Monitor
 from crackgeo.pipeline import predict_raster
 from crackgeo.specs import TileSpec
@@ -162,3 +166,128 @@ def test_without_dask(survey, tmp_path, monkeypatch):
         predict_raster(survey, tmp_path / "p.tif", model=ContextModel(), workers=2)
     assert "crackgeo[dask]" in caught.value.remedy
     assert not Path(tmp_path / "p.tif").exists()
+
+
+def test_surveys_give_the_bytes_of_a_single_process(scheduler, tmp_path):
+    """Strips that overlap, one of them twice, with holes; one in another CRS, one damaged."""
+    folder = tmp_path / "strips"
+    folder.mkdir()
+    tiled = {"nodata": 0, "tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
+    for number, col in enumerate((0, 300, 300, 550)):
+        pixels = picture(900, 400, seed=number)
+        pixels[:, 350:500, 100:350] = 0
+        place = Grid(1, 1, TRANSFORM).part(Window(40 * number, col, 1, 1)).transform
+        write(folder / f"{number}.tif", pixels, transform=place, **tiled)
+    with rasterio.open(folder / "1.tif") as source:
+        block = int(source.get_tag_item("BLOCK_OFFSET_5_12", "TIFF", bidx=1))
+    content = bytearray((folder / "1.tif").read_bytes())
+    content[block : block + 100] = bytes(100)
+    (folder / "1.tif").write_bytes(bytes(content))
+    with rasterio.open(folder / "3.tif") as source, WarpedVRT(source, crs="EPSG:32633") as warped:
+        rasterio.shutil.copy(warped, folder / "4.tif", driver="GTiff")
+    (folder / "3.tif").unlink()
+    results = {}
+    for crs in (None, "EPSG:25832"):
+        for name, options in (("one", {}), ("many", {"scheduler": scheduler})):
+            results[name] = predict_raster(
+                folder, tmp_path / f"{name}.tif", model=ContextModel(1), on_error="skip",
+                crs=crs, overwrite=True, **options,
+            )  # fmt: skip
+        one, many = results["one"], results["many"]
+        assert (tmp_path / "one.tif").read_bytes() == (tmp_path / "many.tif").read_bytes()
+        assert one.skipped == many.skipped > 0
+        assert (one.tiles, one.tiles_run) == (many.tiles, many.tiles_run)
+        assert one.inputs == many.inputs == 4
+
+
+def test_a_raster_that_goes_is_left_out_by_workers_too(scheduler, tmp_path):
+    """The second of three is there when the run begins and is not when it is opened.
+
+    The third, which overlaps it, is surveyed all the same.
+    """
+    folder = tmp_path / "s"
+    folder.mkdir()
+
+    def strip(number):
+        place = Grid(1, 1, TRANSFORM).part(Window(0, 400 * number, 1, 1)).transform
+        write(folder / f"{number}.tif", picture(800, 450), transform=place)
+
+    for number in range(3):
+        strip(number)
+
+    def remove(stage, done, total):
+        if stage == "predict":
+            (folder / "1.tif").unlink(missing_ok=True)
+
+    options = {"model": ContextModel(1), "on_error": "skip"}
+    heard = []
+    for name, more in (("one", {}), ("many", {"scheduler": scheduler})):
+        strip(1)
+        options["monitor"] = Monitor(remove, heard.append)
+        result = predict_raster(folder, tmp_path / f"{name}.tif", **options, **more)
+        assert result.skipped == 3
+        assert not result.is_complete
+    assert (tmp_path / "one.tif").read_bytes() == (tmp_path / "many.tif").read_bytes()
+    assert [message for message in heard if "1.tif: no such file" in message]
+
+
+def test_workers_that_do_not_fit(survey, scheduler, tmp_path, monkeypatch):
+    options = {"model": ContextModel(1), "scheduler": scheduler}
+    monkeypatch.setattr("crackgeo.cluster.__version__", "0.0")
+    with pytest.raises(UsageError, match=r"the workers have crackgeo .*, this is 0\.0"):
+        predict_raster(survey, tmp_path / "p.tif", **options)
+    monkeypatch.undo()
+    with pytest.raises(ModelError, match=r"no such model|nonesuch"):
+        predict_raster(survey, tmp_path / "p.tif", model="nonesuch", scheduler=scheduler)
+    assert not list(tmp_path.iterdir())
+
+
+class ChangingModel(ContextModel):
+    """Another file wherever it comes out of a pickle a second time."""
+
+    def __reduce__(self):
+        return changing_model, ()
+
+
+def changing_model():
+    model = ContextModel(1)
+    object.__setattr__(model.info, "sha256", uuid.uuid4().hex * 2)
+    return model
+
+
+def test_a_worker_with_another_model_is_found(survey, scheduler, tmp_path):
+    with pytest.raises(ModelError, match="a worker has another file under the name"):
+        predict_raster(survey, tmp_path / "p.tif", model=ChangingModel(1), scheduler=scheduler)
+
+
+def test_a_scheduler_without_workers(survey, tmp_path, monkeypatch):
+    monkeypatch.setattr("crackgeo.cluster.START_S", 0.5)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
+        pytest.raises(UsageError, match="has no workers"),
+    ):
+        predict_raster(
+            survey, tmp_path / "p.tif", model=ContextModel(1), scheduler=cluster.scheduler_address
+        )
+
+
+def test_a_scheduler_that_goes(survey, tmp_path):
+    """What is done stays, and is gone on with."""
+    predict_raster(survey, tmp_path / "one.tif", model=ContextModel(1))
+    cluster = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=":0", silence_logs=50
+    )
+
+    def end(stage, done, total):
+        if done > 6:
+            cluster.close()
+
+    with pytest.raises(ResourceError, match="scheduler has gone") as caught:
+        predict_raster(
+            survey, tmp_path / "p.tif", model=ContextModel(1), monitor=Monitor(end),
+            scheduler=cluster.scheduler_address,
+        )  # fmt: skip
+    assert "--resume" in caught.value.remedy
+    assert list((tmp_path / "p.tif.work").glob("*/rows-*"))
+    predict_raster(survey, tmp_path / "p.tif", model=ContextModel(1), resume=True)
+    assert (tmp_path / "p.tif").read_bytes() == (tmp_path / "one.tif").read_bytes()
