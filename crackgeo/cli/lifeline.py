@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 
 from ..files import discard_unfinished
 
@@ -43,6 +44,9 @@ def _wait_for_end(pipe: int) -> None:
         pass
     signal.raise_signal(signal.SIGTERM)
     time.sleep(GRACE_S)
-    discard_unfinished()
-    sys.stdout.flush()
-    os._exit(CANCELLED)
+    try:
+        discard_unfinished()
+        with suppress(OSError):  # whoever was killed reads no more
+            sys.stdout.flush()
+    finally:
+        os._exit(CANCELLED)

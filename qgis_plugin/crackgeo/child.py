@@ -7,7 +7,9 @@ engine stops by itself (`crackgeo/cli/lifeline.py`). What does not stop in time 
 
 from __future__ import annotations
 
+import ntpath
 import os
+import posixpath
 import queue
 import signal
 import subprocess
@@ -15,6 +17,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import IO, Any
 
 # Set for QGIS's own Python and libraries; in another Python they load the wrong ones.
@@ -36,8 +39,11 @@ FOREIGN = (
 WATCH_STDIN = "CRACKGEO_WATCH_STDIN"
 GRACE_S = 0.45  # from closing the pipe to killing; the engine takes 0.25 s to tidy up
 POLL_S = 0.05
+_DRAIN_POLLS = 40  # in silence after the end: on a busy machine the last lines come late
 _LINE_CHARS = 1 << 20  # a longer line comes in pieces
 _OUT, _ERR = "out", "err"
+_ARM = ("/usr/bin/arch", "-arm64")
+_ASK_ARM = ("/usr/sbin/sysctl", "-n", "hw.optional.arm64")
 
 
 def clean_environment(
@@ -57,17 +63,23 @@ def clean_environment(
         unless they point into QGIS's own folder.
     """
     environ = os.environ if environ is None else environ
+    paths = ntpath if platform == "win32" else posixpath
     root = environ.get("OSGEO4W_ROOT", "") if platform == "win32" else _bundle(platform)
+
+    def in_qgis(path: str) -> bool:
+        folder = paths.join(paths.normcase(path), "")
+        return bool(root) and folder.startswith(paths.join(paths.normcase(root), ""))
+
     kept = {
         name: value
         for name, value in environ.items()
         if name.upper() not in FOREIGN
         and not name.upper().startswith("PYTHON")
-        and not (name.upper().startswith("SSL_CERT") and _below(value, root))
+        and not (name.upper().startswith("SSL_CERT") and in_qgis(value))
     }
-    if "PATH" in kept and root:
-        folders = kept["PATH"].split(os.pathsep)
-        kept["PATH"] = os.pathsep.join(f for f in folders if not _below(f, root))
+    if "PATH" in kept:
+        folders = kept["PATH"].split(paths.pathsep)
+        kept["PATH"] = paths.pathsep.join(f for f in folders if not in_qgis(f))
     return {**kept, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "PYTHONNOUSERSITE": "1"}
 
 
@@ -77,8 +89,23 @@ def _bundle(platform: str) -> str:
     return f"{head}.app" if platform == "darwin" and mark else ""
 
 
-def _below(path: str, root: str) -> bool:
-    return bool(root) and os.path.normcase(path).startswith(os.path.normcase(root))
+def natively(command: list[str]) -> list[str]:
+    """The command so that it runs as its processor wants it.
+
+    A QGIS for Intel Macs on Apple silicon runs translated, and so would all that it starts, if it
+    could; torch has no builds for that.
+    """
+    if sys.platform == "darwin" and os.uname().machine == "x86_64" and _is_apple_silicon():
+        return [*_ARM, *command]
+    return command
+
+
+@lru_cache(maxsize=1)
+def _is_apple_silicon() -> bool:
+    with suppress(OSError):
+        answer = subprocess.run(_ASK_ARM, capture_output=True, check=False).stdout
+        return answer.strip() == b"1"
+    return False
 
 
 class Child:
@@ -98,7 +125,7 @@ class Child:
     def __init__(self, command: list[str], environ: Mapping[str, str] | None = None) -> None:
         environ = clean_environment() if environ is None else environ
         self._process = subprocess.Popen(
-            command,
+            natively(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -133,15 +160,15 @@ class Child:
         things. A stream that outlives the process, because a child of it holds it, is left.
         """
         open_streams = {_OUT, _ERR}
-        while open_streams:
-            ended = self.exit_code is not None
+        left = _DRAIN_POLLS
+        while open_streams and left:
             try:
                 name, line = self._lines.get(timeout=POLL_S)
             except queue.Empty:
-                if ended:
-                    return
+                left -= self.exit_code is not None
                 yield None, ""
                 continue
+            left = _DRAIN_POLLS
             if line is None:
                 open_streams.discard(name)
             else:
@@ -182,8 +209,11 @@ def _kill_tree(process: subprocess.Popen[str]) -> None:
     """Kill what is left of the process and of all it started."""
     if sys.platform == "win32":
         if process.poll() is None:
-            command = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
-            subprocess.run(command, check=False, capture_output=True, **_apart())
+            system = ntpath.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32")
+            command = [ntpath.join(system, "taskkill.exe"), "/F", "/T", "/PID", str(process.pid)]
+            with suppress(OSError):
+                subprocess.run(command, check=False, capture_output=True, **_apart())
+            process.kill()  # if taskkill could not
     else:
         with suppress(OSError):  # the group is gone
             os.killpg(process.pid, signal.SIGKILL)

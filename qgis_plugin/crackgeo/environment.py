@@ -107,7 +107,7 @@ def home() -> Path:
     if chosen:
         return Path(chosen)
     user = Path.home()
-    if os.name == "nt":
+    if sys.platform == "win32":
         return (
             Path(os.environ.get("LOCALAPPDATA") or user / "AppData/Local") / "crackgeo" / "engine"
         )
@@ -124,7 +124,7 @@ class Environment:
 
     def program(self, name: str) -> Path:
         """Path of one of its programs, e.g. `python` or `crackgeo`."""
-        if os.name == "nt":
+        if sys.platform == "win32":
             return self.folder / "Scripts" / f"{name}.exe"
         return self.folder / "bin" / name
 
@@ -368,7 +368,7 @@ def _only_one() -> Iterator[None]:
 
 
 def _lock(descriptor: int) -> None:
-    if os.name == "nt":
+    if sys.platform == "win32":
         import msvcrt
 
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)

@@ -6,11 +6,13 @@ choice: such an environment ends with that QGIS installation.
 
 from __future__ import annotations
 
-import glob
 import json
+import ntpath
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from .tools import ask
@@ -20,13 +22,14 @@ BEYOND = (3, 15)  # the first one without wheels of the pinned packages
 ORDER = ((3, 12), (3, 13), (3, 11), (3, 14))
 PROBE_LIMIT_S = 15  # a first start from a network drive or under a virus scanner is slow
 PROBE = """
-import json, sys
+import json, platform, sys
 try:
     import ensurepip, venv
     whole = True
 except ImportError:
     whole = False
-print(json.dumps([list(sys.version_info[:2]), whole, sys.maxsize > 2**32]))
+kind = [sys.platform, platform.machine()]
+print(json.dumps([list(sys.version_info[:2]), whole, sys.maxsize > 2**32, kind]))
 """
 
 
@@ -64,17 +67,19 @@ def probe(path: str) -> Interpreter | None:
     """Ask a program whether it is a Python of use; None if it is no Python that runs."""
     answer = ask([path, "-I", "-c", PROBE], PROBE_LIMIT_S)
     try:
-        version, whole, wide = json.loads(answer or "")
+        version, whole, wide, kind = json.loads(answer or "")
     except ValueError:  # the shop's stand-in on Windows, a shim without a Python behind it
         return None
-    return Interpreter(path, tuple(version), _problem(tuple(version), whole, wide))
+    return Interpreter(path, tuple(version), _problem(tuple(version), whole, wide, kind))
 
 
-def _problem(version: tuple[int, int], whole: bool, wide: bool) -> str:
+def _problem(version: tuple[int, int], whole: bool, wide: bool, kind: list[str]) -> str:
     if not OLDEST <= version < BEYOND:
         return f"needs {OLDEST[0]}.{OLDEST[1]} to {BEYOND[0]}.{BEYOND[1] - 1}"
     if not wide:
         return "32 bits, needs 64"
+    if kind == ["darwin", "x86_64"]:
+        return "for Intel processors, which torch no longer supports on a Mac"
     if not whole:
         return "has no venv module (on Debian and Ubuntu: apt install python3-venv)"
     return ""
@@ -85,20 +90,32 @@ def candidates() -> list[str]:
     names = [f"python{major}.{minor}" for major, minor in ORDER] + ["python3", "python"]
     paths = [os.environ.get("CRACKGEO_PYTHON"), *(shutil.which(name) for name in names)]
     for version in ORDER:
-        for pattern in _usual_places(*version):
-            paths.extend(sorted(glob.glob(pattern)))
+        paths.extend(usual_places(*version))
     paths.append(own_python())
-    return list(dict.fromkeys(path for path in paths if path and os.path.isfile(path)))
+    there = (path for path in paths if path and os.path.isfile(path))
+    return [path for path in dict.fromkeys(there) if not is_unfit(path)]
 
 
-def _usual_places(major: int, minor: int) -> list[str]:
+def is_unfit(path: str) -> bool:
+    """Programs that had better not even be asked.
+
+    The Mac's own python3 is too old and may open a window that offers to install it. Python from
+    the Microsoft Store writes below AppData into a hidden place, where QGIS finds nothing.
+    """
+    if sys.platform == "win32":
+        return r"\microsoft\windowsapps" in path.lower()
+    return sys.platform == "darwin" and os.path.dirname(path) == "/usr/bin"
+
+
+def usual_places(major: int, minor: int) -> list[str]:
     """Where installers put Python: a desktop program's PATH often lacks these folders."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         roots = [
-            os.path.join(os.environ.get("LOCALAPPDATA", ""), "Programs", "Python"),
+            ntpath.join(os.environ.get("LOCALAPPDATA", ""), "Programs", "Python"),
             os.environ.get("PROGRAMFILES", r"C:\Program Files"),
         ]
-        return [os.path.join(root, f"Python{major}{minor}", "python.exe") for root in roots]
+        folders = [ntpath.join(root, f"Python{major}{minor}") for root in roots]
+        return [ntpath.join(f, "python.exe") for f in (*_registered(major, minor), *folders)]
     name = f"python{major}.{minor}"
     places = [f"/usr/bin/{name}", f"/usr/local/bin/{name}"]
     if sys.platform == "darwin":
@@ -107,9 +124,19 @@ def _usual_places(major: int, minor: int) -> list[str]:
     return places
 
 
+def _registered(major: int, minor: int) -> Iterator[str]:
+    """Folders of the Pythons that Windows knows of (PEP 514)."""
+    import winreg
+
+    key = rf"SOFTWARE\Python\PythonCore\{major}.{minor}\InstallPath"
+    for root in (winreg.HKEY_CURRENT_USER, winreg.HKEY_LOCAL_MACHINE):
+        with suppress(OSError):  # not installed for this user, or for all
+            yield winreg.QueryValue(root, key)
+
+
 def own_python() -> str:
     """The program of QGIS's own Python; `sys.executable` may be QGIS itself."""
-    name = "python.exe" if os.name == "nt" else os.path.join("bin", "python3")
+    name = "python.exe" if sys.platform == "win32" else os.path.join("bin", "python3")
     return os.path.join(sys.base_prefix, name)
 
 

@@ -30,6 +30,6 @@ case "$0 $*" in
         cp "$0" "$here/crackgeo"
         ;;
     *warm_up*) stage kernels ;;
-    *ensurepip*) echo "${FAKE_PYTHON:-[[3, 12], true, true]}" ;;
+    *ensurepip*) echo "${FAKE_PYTHON:-[[3, 12], true, true, [\"linux\", \"x86_64\"]]}" ;;
 esac
 exit 0

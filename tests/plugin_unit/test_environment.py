@@ -248,10 +248,11 @@ def test_too_little_room_is_said_before_anything_is_fetched(home, monkeypatch):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ("[[3, 9], true, true]", "needs 3.11 to 3.14"),
-        ("[[3, 15], true, true]", "needs 3.11 to 3.14"),
-        ("[[3, 12], false, true]", "no venv module"),
-        ("[[3, 12], true, false]", "32 bits"),
+        ('[[3, 9], true, true, ["l", "x"]]', "needs 3.11 to 3.14"),
+        ('[[3, 15], true, true, ["l", "x"]]', "needs 3.11 to 3.14"),
+        ('[[3, 12], false, true, ["l", "x"]]', "no venv module"),
+        ('[[3, 12], true, false, ["l", "x"]]', "32 bits"),
+        ('[[3, 12], true, true, ["darwin", "x86_64"]]', "Intel processors"),
         ("no Python", "no Python at all"),
     ],
 )
@@ -265,7 +266,7 @@ def test_without_a_python_of_use_it_says_what_was_found(home, monkeypatch, answe
 def test_the_first_python_of_use_is_taken(monkeypatch, tmp_path):
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "calls"))
     old = tmp_path / "python3"
-    old.write_text("#!/bin/sh\necho '[[3, 9], true, true]'\n")
+    old.write_text("""#!/bin/sh\necho '[[3, 9], true, true, ["l", "x"]]'\n""")
     old.chmod(0o755)
     found = interpreters.find_interpreters([str(tmp_path / "none"), str(old), str(FAKE), "never"])
     assert [(i.path, bool(i.problem)) for i in found] == [(str(old), True), (str(FAKE), False)]
