@@ -45,9 +45,12 @@ SAMPLE_CODE := sample_data/make_sample.py $(addprefix training/,pavement.py engr
 sample_data/survey.tif: $(SAMPLE_CODE) $(VENV)/.setup
 	$(BIN)/python sample_data/make_sample.py --out sample_data
 
-# Needs Qt's lrelease, and no packages.
+# Needs Qt's lrelease. PLUGIN_URL=https://HOST/OWNER/crackgeo PLUGIN_EMAIL=... for plugins.qgis.org.
 plugin:
-	$(PYTHON) qgis_plugin/package.py --out dist
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) markdown-it-py
+	$(BIN)/python qgis_plugin/package.py --out dist \
+		$(if $(PLUGIN_URL),--url $(PLUGIN_URL)) $(if $(PLUGIN_EMAIL),--email $(PLUGIN_EMAIL))
 
 # For a machine of the same system and Python as this one; torch as TORCH_INDEX says.
 wheels:

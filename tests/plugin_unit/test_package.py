@@ -77,7 +77,7 @@ def test_a_missing_file_is_found(tmp_path, good, name):
     [
         ("version=new", "version is no version"),
         ("icon=none.svg", "icon is not in the zip"),
-        ("tracker=ftp://a", "tracker is no https"),
+        ("about=100 % offline", "'%' must be followed"),
         ("author=A/B", "author holds"),
     ],
 )
@@ -114,6 +114,59 @@ def test_the_zip_holds_what_is_shared_with_the_engine(tmp_path):
 def test_the_same_files_give_the_same_zip(tmp_path):
     first, second = (package["build"](tmp_path / name) for name in ("a", "b"))
     assert first.read_bytes() == second.read_bytes()
+
+
+HOME = {"url": "https://codeberg.org/owner/crackgeo/", "email": "us@codeberg.org"}
+
+
+@needs_lrelease
+def test_the_zip_for_the_repository_names_its_home(tmp_path):
+    path = package["build"](tmp_path, package["Home"](**HOME))
+    assert package["unpublished"](path) == []
+    with zipfile.ZipFile(path) as archive:
+        values = package["metadata"](archive.read("crackgeo/metadata.txt").decode())
+    assert values["homepage"] == values["repository"] == "https://codeberg.org/owner/crackgeo"
+    assert values["tracker"] == "https://codeberg.org/owner/crackgeo/issues"
+    assert values["email"] == "us@codeberg.org"
+
+
+@needs_lrelease
+def test_a_zip_without_a_home_is_known_as_such(tmp_path):
+    problems = package["unpublished"](package["build"](tmp_path))
+    assert [p.split()[1] for p in problems] == ["homepage", "tracker", "repository", "email"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("url", "https://example.org/crackgeo"),
+        ("url", "https://git.test/owner/crackgeo"),
+        ("url", "http://codeberg.org/owner/crackgeo"),
+        ("url", "https://codeberg.org"),
+        ("url", ""),
+        ("email", ""),
+        ("email", "us"),
+        ("email", "us@example.com"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(name, value):
+    with pytest.raises(package["PackageError"], match="is no"):
+        package["Home"](**{**HOME, name: value})
+
+
+@needs_lrelease
+def test_the_help_is_whole(tmp_path):
+    """Each link and picture of a page is in the zip."""
+    with zipfile.ZipFile(package["build"](tmp_path)) as archive:
+        names = archive.namelist()
+        pages = {n: archive.read(n).decode() for n in names if n.endswith(".html")}
+    assert "crackgeo/help/qgis.html" in pages
+    assert len(pages) > 3
+    for page in pages.values():
+        targets = re.findall(r'(?:href|src)="([^"#]+)', page)
+        assert [t for t in targets if not t.startswith("https://")
+                and f"crackgeo/help/{t}" not in names] == []  # fmt: skip
+    assert "<table>" in pages["crackgeo/help/qgis.html"]
 
 
 def test_the_versions_agree():

@@ -17,6 +17,7 @@ from qgis.core import (
     QgsProcessingOutputString,
     QgsSettings,
 )
+from qgis.PyQt.QtCore import QUrl
 from qgis.PyQt.QtGui import QIcon
 
 from ..engine import (
@@ -33,6 +34,7 @@ from ..progress import Progress
 from ..translation import tr
 
 FOLDER = Path(__file__).parent.parent
+RESUME = "--resume"
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,9 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         return f"<p>{self.SUMMARY}</p>{self.HELP}{''.join(rows)}"
 
     def helpUrl(self):
-        """The tutorial."""
-        return f"{metadata('homepage')}/docs/qgis.md"
+        """The tutorial, which the zip holds: it needs no net."""
+        page = FOLDER / "help" / "qgis.html"
+        return QUrl.fromLocalFile(str(page)).toString() if page.exists() else ""
 
     def initAlgorithm(self, configuration=None):
         """Declare parameters and results."""
@@ -170,6 +173,9 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             result = self.run_command(feedback)
         except EngineCancelled:
             feedback.pushInfo(tr("Cancelled: the output was not written."))
+            for parameter in self.PARAMETERS:
+                if parameter.option == RESUME:
+                    feedback.pushInfo(tr("To take up what was done: {}.").format(parameter.label))
             return {}
         except EngineError as error:
             raise QgsProcessingException(self.explain(error)) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qgis.core import QgsProcessing
 
-from ..parameters import Model, ModelOutput, Number, Vector
+from ..parameters import Flag, Model, ModelOutput, Number, Vector
 from ..translation import tr
 from .base import EngineAlgorithm, Value
 from .shared import BANDS, DEVICE, GSD, INPUT, NODATA, STRETCH
@@ -49,6 +49,14 @@ ITERATIONS = Number(
     minimum=1,
     whole=True,
 )
+RESUME = Flag(
+    "RESUME",
+    tr("Go on with a cancelled training"),
+    tr("Takes up the training that was stopped for the same output, from its last checkpoint."),
+    "--resume",
+    default=False,
+    advanced=True,
+)
 OUTPUT = ModelOutput(
     "OUTPUT",
     tr("Fine-tuned model"),
@@ -84,6 +92,7 @@ class FineTune(EngineAlgorithm):
         BANDS,
         STRETCH,
         NODATA,
+        RESUME,
         OUTPUT,
     )
     VALUES = (
@@ -91,4 +100,4 @@ class FineTune(EngineAlgorithm):
         Value("IOU_AFTER", tr("Overlap with the labels after (IoU)"), "after.iou"),
         Value("REPORT", tr("Report"), "report", text=True),
     )
-    SHARES = (("train", 1),)
+    SHARES = (("chips", 2), ("evaluate", 3), ("finetune", 95))

@@ -34,6 +34,11 @@
    <translation>Abhilfe</translation>
   </message>
   <message>
+   <location filename="../algorithms/base.py" />
+   <source>To take up what was done: {}.</source>
+   <translation>Zum Weitermachen: {}.</translation>
+  </message>
+  <message>
    <location filename="../algorithms/check_engine.py" />
    <source>Set up the engine</source>
    <translation>Engine einrichten</translation>
@@ -222,6 +227,16 @@
    <location filename="../algorithms/finetune.py" />
    <source>Training ends earlier when it no longer helps.</source>
    <translation>Das Training endet früher, wenn es nichts mehr bringt.</translation>
+  </message>
+  <message>
+   <location filename="../algorithms/finetune.py" />
+   <source>Go on with a cancelled training</source>
+   <translation>Ein abgebrochenes Training fortsetzen</translation>
+  </message>
+  <message>
+   <location filename="../algorithms/finetune.py" />
+   <source>Takes up the training that was stopped for the same output, from its last checkpoint.</source>
+   <translation>Setzt das Training fort, das für dieselbe Ausgabe abgebrochen wurde, ab seinem letzten Sicherungspunkt.</translation>
   </message>
   <message>
    <location filename="../algorithms/finetune.py" />
