@@ -1,9 +1,9 @@
 """Surveys beyond one raster: empty ground, workers, stages, storage, the time promised.
 
-    python benchmarks/scale.py sparse [--side 100000] [--height 100000]   peak memory and time of `map`
-    python benchmarks/scale.py workers [--side 3000]     one process and 1, 2 workers, a thread each
-    python benchmarks/scale.py stages [--sides 1500 3000]    tiles a second and where the time goes
-    python benchmarks/scale.py estimate [--side 4000]    the time promised after 5 % and what it took
+    python benchmarks/scale.py sparse [--height 100000]    peak memory and time, nearly empty raster
+    python benchmarks/scale.py workers [--side 3000]    one process and 1, 2 workers, a thread each
+    python benchmarks/scale.py stages [--sides 1500 3000]    tiles a second, where the time goes
+    python benchmarks/scale.py estimate [--side 4000]    the time promised, and what it took
 
 Each draws rasters of noise with crack-like lines into a temporary folder and runs the command line
 in processes of its own, one thread each where it says so.
@@ -33,7 +33,6 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from map_run import draw
-
 
 PATCH_PX = 500
 COMMAND = [sys.executable, "-c", "from crackgeo.cli import main; main()"]

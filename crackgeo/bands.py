@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -29,7 +30,8 @@ Notes = Mapping[str, Any]
 
 _BLOCK_PX = 512
 _NAME = re.compile(r"rows-(\d+)-(\d+)\.tif")
-_NOTES = "CRACKGEO_BAND"  # metadata item of a band
+_NOTES = "CRACKGEO_BAND"  # metadata items of a band: what is to be remembered,
+_FILLED = "CRACKGEO_FILLED"  # and the columns that hold data, so that nobody reads the others
 _INDEX = "rows.vrt"
 _OPTIONS: dict[str, Any] = {
     "driver": "GTiff",
@@ -96,12 +98,16 @@ class RowBands:
 
     def notes(self) -> Iterator[dict[str, Any]]:
         """What was remembered with each band, from the top."""
+        return (json.loads(tags[_NOTES]) for _, tags in self._tags())
+
+    def _tags(self) -> Iterator[tuple[tuple[int, int], dict[str, str]]]:
+        """Each band with its metadata, from the top."""
         for band in self._bands:
             with gdal_environment(), open_dataset(self._path(band)) as dataset:
                 tags = dataset.tags()
-            if _NOTES not in tags:
+            if not {_NOTES, _FILLED} <= set(tags):
                 raise InputError(f"{self._path(band)}: damaged", "start anew with --overwrite")
-            yield json.loads(tags[_NOTES])
+            yield band, tags
 
     def write_index(self, tags: Mapping[str, str]) -> Path:
         """Make one raster of the bands, a VRT with the georeference and these metadata items.
@@ -115,8 +121,14 @@ class RowBands:
             raise ValueError(f"{self.rows_done} of {self.grid.height} rows were written")
         path = self.folder / _INDEX
         parts = [
-            (self._path((row, end)).name, Window(row, 0, end - row, self.grid.width))
-            for row, end in self._bands
+            Placed(
+                self._path((row, end)).name,
+                (end - row, self.grid.width),
+                Window(0, col, end - row, col_end - col),
+                Window(row, col, end - row, col_end - col),
+            )
+            for (row, end), tags in self._tags()
+            for col, col_end in json.loads(tags[_FILLED])
         ]
         with output_errors(path):
             write_safely(path, virtual_raster(self.grid, parts, tags))
@@ -146,20 +158,48 @@ def _encode(codes: Codes, notes: Notes) -> bytes:
     with gdal_environment(), accept_no_georeference(), MemoryFile() as memory:
         with memory.open(width=width, height=height, blockysize=block, **_OPTIONS) as dataset:
             dataset.write(codes, 1)
-            dataset.update_tags(**{_NOTES: json.dumps(notes)})
+            tags = {_NOTES: json.dumps(notes), _FILLED: json.dumps(_filled(codes))}
+            dataset.update_tags(**tags)
         return bytes(memory.getbuffer())
 
 
-def virtual_raster(
-    grid: Grid, parts: Iterable[tuple[str, Window]], tags: Mapping[str, str]
-) -> bytes:
+def _filled(codes: Codes) -> list[tuple[int, int]]:
+    """First and end column of the runs of blocks that hold data."""
+    width = codes.shape[1]
+    runs: list[tuple[int, int]] = []
+    for col in range(0, width, _BLOCK_PX):
+        end = min(col + _BLOCK_PX, width)
+        if (codes[:, col:end] != PROB_NODATA).any():
+            first = runs.pop()[0] if runs and runs[-1][1] == col else col
+            runs.append((first, end))
+    return runs
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A rectangle of a raster and its place in a virtual one.
+
+    Parameters
+    ----------
+    name : of the file, seen from the folder of the virtual one
+    shape : (height, width) of the file
+    window : the rectangle in the file
+    at : where it lies in the whole, of the same size
+    """
+
+    name: str
+    shape: tuple[int, int]
+    window: Window
+    at: Window
+
+
+def virtual_raster(grid: Grid, parts: Iterable[Placed], tags: Mapping[str, str]) -> bytes:
     """A probability raster made of others, as the bytes of a VRT file.
 
     Parameters
     ----------
     grid : place of the whole
-    parts : file names, seen from the VRT's folder, and where each file lies in the whole; pixels
-        without data leave what other parts have there
+    parts : pixels without data leave what other parts have there
     tags : metadata items
 
     Source: GDAL's VRT driver, https://gdal.org/en/stable/drivers/raster/vrt.html
@@ -176,18 +216,23 @@ def virtual_raster(
     _text(band, "Description", "crack probability")
     _text(band, "NoDataValue", str(PROB_NODATA))
     _text(band, "Scale", repr(PROB_SCALE))
-    for name, window in parts:
+    for part in parts:
         source = ElementTree.SubElement(band, "ComplexSource")
         # not shared: several threads read, each through handles of its own
-        _text(source, "SourceFilename", name, relativeToVRT="1", shared="0")
+        _text(source, "SourceFilename", part.name, relativeToVRT="1", shared="0")
         _text(source, "SourceBand", "1")
-        width, height = str(window.width), str(window.height)
-        place = {"xOff": str(window.col), "yOff": str(window.row), "xSize": width, "ySize": height}
+        height, width = map(str, part.shape)
         ElementTree.SubElement(source, "SourceProperties", RasterXSize=width, RasterYSize=height)
-        ElementTree.SubElement(source, "SrcRect", {**place, "xOff": "0", "yOff": "0"})
-        ElementTree.SubElement(source, "DstRect", place)
+        ElementTree.SubElement(source, "SrcRect", _rectangle(part.window))
+        ElementTree.SubElement(source, "DstRect", _rectangle(part.at))
         _text(source, "NODATA", str(PROB_NODATA))
     return bytes(ElementTree.tostring(root, encoding="utf-8"))
+
+
+def _rectangle(window: Window) -> dict[str, str]:
+    """A window as attributes of GDAL's."""
+    row, col, height, width = map(str, astuple(window))
+    return {"xOff": col, "yOff": row, "xSize": width, "ySize": height}
 
 
 def _text(parent: ElementTree.Element, tag: str, text: str, **attributes: str) -> None:

@@ -6,6 +6,7 @@ here err on one side only: what is said not to be stored is not.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 from xml.etree import ElementTree
@@ -16,7 +17,14 @@ from rasterio.io import DatasetReader
 
 from .grid import Window
 
+Bounds = NDArray[np.float64]
+
+_DEPTH = 3  # virtual rasters of virtual rasters ...; further down one rectangle has to do
 _SOURCES = {"SimpleSource", "ComplexSource"}
+# a source with nothing else gives its pixels unchanged
+_AS_IT_IS = {
+    "SourceFilename", "SourceBand", "SourceProperties", "SrcRect", "DstRect", "NODATA",
+}  # fmt: skip
 _DESCRIPTIONS = {
     "NoDataValue", "HideNoDataValue", "ColorInterp", "ColorTable", "CategoryNames", "Description",
     "Scale", "Offset", "UnitType", "Metadata", "Histograms",
@@ -90,18 +98,65 @@ class Rectangles:
 
 def virtual_sources(dataset: DatasetReader, bands: tuple[int, ...]) -> Rectangles | None:
     """Where the sources of a virtual raster lie; None if it is of another kind than a mosaic."""
-    path = Path(dataset.name)
     try:
-        root = ElementTree.parse(path).getroot()
-        found = [
-            _bounds(source)
-            for band in root.iter("VRTRasterBand")
-            if int(band.get("band", "0")) in bands
-            for source in _sources(root, band)
-        ]
+        found = _rectangles(Path(dataset.name), bands, _DEPTH)
     except (OSError, ValueError, TypeError, ElementTree.ParseError):
         return None
-    return Rectangles(np.array(found, np.float64).reshape(-1, 4))
+    return Rectangles(found)
+
+
+def _rectangles(path: Path, bands: tuple[int, ...], depth: int) -> Bounds:
+    """Bounds `[n, 4]` of what the sources of a virtual raster may fill.
+
+    Sources that are virtual rasters themselves are looked into, `depth` levels down.
+    """
+    root = ElementTree.parse(path).getroot()
+    found = [
+        _source_bounds(path.parent, source, band.findtext("NoDataValue"), depth)
+        for band in root.iter("VRTRasterBand")
+        if int(band.get("band", "0")) in bands
+        for source in _sources(root, band)
+    ]
+    return np.concatenate(found) if found else np.empty((0, 4))
+
+
+def _source_bounds(
+    folder: Path, source: ElementTree.Element, nodata: str | None, depth: int
+) -> Bounds:
+    """What a source fills, `[n, 4]`: its rectangle, or less if it is a mosaic itself."""
+    place = _bounds(source, "DstRect")
+    whole = place + np.array([-1, -1, 1, 1])  # a pixel more on each side for resampling
+    inner = None
+    if depth:
+        with suppress(OSError, ValueError, TypeError, ElementTree.ParseError):
+            inner = _inner_bounds(folder, source, nodata, depth - 1)
+    if inner is None:
+        return whole[None]
+    moved = inner + np.tile(place[:2] - _bounds(source, "SrcRect")[:2], 2)
+    cut = np.clip(moved, np.tile(whole[:2], 2), np.tile(whole[2:], 2))
+    return np.asarray(cut[(cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])])
+
+
+def _inner_bounds(
+    folder: Path, source: ElementTree.Element, nodata: str | None, depth: int
+) -> Bounds | None:
+    """Bounds inside a source that is a mosaic and comes as it is; None if it is not.
+
+    Its gaps must hold what the gaps between sources hold.
+    """
+    place, part = _bounds(source, "DstRect"), _bounds(source, "SrcRect")
+    name = source.find("SourceFilename")
+    if name is None or {child.tag for child in source} - _AS_IT_IS:
+        return None
+    is_relative = name.get("relativeToVRT") == "1"
+    path = (folder if is_relative else Path()) / str(name.text)
+    same_size = np.array_equal(place[2:] - place[:2], part[2:] - part[:2])
+    if path.suffix != ".vrt" or not same_size:
+        return None
+    number = int(source.findtext("SourceBand", "1"))
+    bands = ElementTree.parse(path).getroot().iter("VRTRasterBand")
+    gaps = {band.findtext("NoDataValue") for band in bands if band.get("band") == str(number)}
+    return _rectangles(path, (number,), depth) if gaps == {nodata} else None
 
 
 def _sources(root: ElementTree.Element, band: ElementTree.Element) -> list[ElementTree.Element]:
@@ -112,10 +167,10 @@ def _sources(root: ElementTree.Element, band: ElementTree.Element) -> list[Eleme
     return [child for child in band if child.tag in _SOURCES]
 
 
-def _bounds(source: ElementTree.Element) -> tuple[float, float, float, float]:
-    """Rows and columns that a source fills, a pixel more on each side for resampling."""
-    place = source.find("DstRect")
+def _bounds(source: ElementTree.Element, name: str) -> Bounds:
+    """First row and column and end row and column of a rectangle of a source, float64 `[4]`."""
+    place = source.find(name)
     if place is None:
         raise ValueError("a source fills the whole raster")
     col, row, width, height = (float(place.get(k, "")) for k in ("xOff", "yOff", "xSize", "ySize"))
-    return row - 1, col - 1, row + height + 1, col + width + 1
+    return np.array([row, col, row + height, col + width])

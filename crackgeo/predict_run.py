@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .aoi import Area, resolve_area
-from .bands import RowBands, virtual_raster
+from .bands import Placed, RowBands, virtual_raster
 from .describe import describe_survey
 from .errors import InputError, UsageError
 from .files import output_errors, write_safely
@@ -248,7 +248,12 @@ def _mosaic(
 ) -> Path:
     """Make one raster of what the rasters gave."""
     parts = [
-        (str(share.raster.relative_to(path.parent)), share.window.seen_from(area.window))
+        Placed(
+            str(share.raster.relative_to(path.parent)),
+            (share.window.height, share.window.width),
+            replace(share.window, row=0, col=0),
+            share.window.seen_from(area.window),
+        )
         for share in shares
     ]
     with output_errors(path):

@@ -14,9 +14,11 @@ from rasterio.enums import ColorInterp
 from rasters import RGB, TRANSFORM, UTM, write
 
 import crackgeo
+from crackgeo import gaps
 from crackgeo.coverage import coverage_table
 from crackgeo.dataset import gdal_window, open_dataset
 from crackgeo.grid import Grid, Window
+from crackgeo.monitor import Monitor
 from crackgeo.probability import open_probability
 from crackgeo.raster import open_image
 from crackgeo.source import Source, plan_bands
@@ -205,3 +207,79 @@ def peak_mib(tmp_path, height):
 def test_memory_does_not_grow_with_height(tmp_path):
     low, high = peak_mib(tmp_path, 1024), peak_mib(tmp_path, 20480)
     assert high - low < 60
+
+
+def mosaic(path, parts, side, nodata="0"):
+    """A virtual raster of one band: (name, source element's start, place) of each part."""
+    place = '<{} xOff="{}" yOff="{}" xSize="100" ySize="100"/>'
+    sources = "".join(
+        f"""<SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename>{more}
+        <SourceBand>1</SourceBand>{place.format("SrcRect", *first)}{place.format("DstRect", *at)}
+        </SimpleSource>"""
+        for name, first, at, more in parts
+    )
+    path.write_text(
+        f"""<VRTDataset rasterXSize="{side}" rasterYSize="{side}">
+        <VRTRasterBand dataType="Byte" band="1"><NoDataValue>{nodata}</NoDataValue>{sources}
+        </VRTRasterBand></VRTDataset>"""
+    )
+    return path
+
+
+def test_mosaics_of_mosaics_are_looked_into(tmp_path):
+    write(tmp_path / "a.tif", np.full((1, 20, 20), 9, np.uint8), nodata=0)
+    place = '<{} xOff="{}" yOff="{}" xSize="20" ySize="20"/>'
+    inner = tmp_path / "inner.vrt"
+    inner.write_text(
+        f"""<VRTDataset rasterXSize="300" rasterYSize="300">
+        <VRTRasterBand dataType="Byte" band="1"><NoDataValue>0</NoDataValue>
+        <SimpleSource><SourceFilename relativeToVRT="1">a.tif</SourceFilename>
+        <SourceBand>1</SourceBand>{place.format("SrcRect", 0, 0)}{place.format("DstRect", 150, 120)}
+        </SimpleSource></VRTRasterBand></VRTDataset>"""
+    )
+    part = "inner.vrt", (100, 100), (500, 600), ""
+    source = source_of(mosaic(tmp_path / "outer.vrt", [part], 1000))
+    assert not source.is_empty(Window(620, 550, 20, 20))  # 120 - 100 + 600, 150 - 100 + 500
+    assert source.read(Window(620, 550, 20, 20))[1].all()
+    for elsewhere in (Window(600, 500, 100, 48), Window(642, 500, 50, 90), Window(0, 0, 500, 500)):
+        assert source.is_empty(elsewhere)
+    source.close()
+    # gaps inside that hold something else than gaps outside are pixels like any others
+    other = mosaic(tmp_path / "other.vrt", [part], 1000, nodata="7")
+    scaled = mosaic(tmp_path / "scaled.vrt", [(*part[:3], "<Scale/>")], 1000)
+    for path in (other, scaled):
+        source = source_of(path)
+        assert not source.is_empty(Window(600, 500, 20, 20))
+        source.close()
+
+
+def test_a_mosaic_of_itself_ends(tmp_path):
+    path = mosaic(tmp_path / "loop.vrt", [("loop.vrt", (0, 0), (10, 10), "")] * 3, 200)
+    bounds = gaps._rectangles(path, (1,), 3)
+    assert len(bounds) <= 3**4
+
+
+def test_probabilities_are_empty_where_nothing_was_found_of_the_ground(tmp_path):
+    """A survey's mosaic knows its gaps through two levels of virtual rasters."""
+    codes = np.zeros((1000, 3000), np.uint8)
+    codes[300:340, 2000:2100] = 5
+    for name, part in (("a", codes[:, :1600]), ("b", codes[:, 1400:])):
+        place = Grid(1, 1, TRANSFORM).part(Window(0, 0 if name == "a" else 1400, 1, 1)).transform
+        write(tmp_path / f"{name}.tif", part, nodata=0, transform=place)
+    codes[600:650, 100:150] = 9
+    write(tmp_path / "a.tif", codes[:, :1600], nodata=0)
+    seen = []
+
+    def look(stage, done, total):
+        if stage == "skeleton" and not seen:
+            with open_probability(tmp_path / "o.gpkg.work" / "survey.vrt") as raster:
+                source = raster._source()
+                seen.append(source.is_empty(Window(0, 600, 1000, 1300)))
+                seen.append(source.is_empty(Window(600, 100, 50, 50)))
+                seen.append(source.is_empty(Window(300, 2000, 40, 100)))
+
+    crackgeo.map_cracks(
+        [tmp_path / "a.tif", tmp_path / "b.tif"], tmp_path / "o.gpkg", model=IdentityModel(),
+        monitor=Monitor(look),
+    )  # fmt: skip
+    assert seen == [True, False, False]
