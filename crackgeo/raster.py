@@ -23,7 +23,7 @@ from .grid import Grid, Window
 from .ground import has_ground_units, pixel_size_m, small_units
 from .monitor import SILENT, Monitor
 from .resample import Scale, resample, resampled_grid, taps
-from .source import Source, plan_bands
+from .source import BandPlan, Source, look_for_marks, plan_bands
 from .specs import BandSpec, OnError
 from .stretch import Stretch, apply_stretch, has_data, percentile_stretch
 
@@ -50,6 +50,7 @@ class RasterInfo:
     dtype : of the bands used
     nodata : the raster's nodata value, None if it has none
     has_alpha, has_mask : other marks of missing data
+    has_collar : nothing is marked, and solid black at the border is taken as missing
     grid : the analysis grid
     """
 
@@ -68,6 +69,7 @@ class RasterInfo:
     nodata: float | None
     has_alpha: bool
     has_mask: bool
+    has_collar: bool
     grid: Grid
 
 
@@ -233,7 +235,7 @@ def open_image(
     gsd_m : ground pixel size of the analysis grid in metres (local units without a CRS);
         None keeps the raster's own pixels
     monitor : told of a missing CRS, a missing georeference, an affine fit through control
-        points, a `gsd_m` finer than the raster
+        points, a `gsd_m` finer than the raster, missing data that is not marked
     on_error : "skip" takes blocks that cannot be read as holding no data
 
     Raises
@@ -247,8 +249,12 @@ def open_image(
     dataset = open_dataset(path)
     try:
         with gdal_environment(), header_errors(path):
-            source = Source(dataset, plan_bands(dataset, spec), on_error)
+            marked = plan_bands(dataset, spec)
             native, georeference = grid_of(dataset, monitor)
+            plan = look_for_marks(dataset, marked, spec)  # last: it may meet a damaged block
+            source = Source(dataset, plan, on_error)
+        if plan != marked:
+            _tell_of_marks(path, plan, monitor)
         grid, scale = native, Scale()
         if gsd_m is not None:
             if georeference is Georeference.NONE:
@@ -264,6 +270,21 @@ def open_image(
         dataset.close()
         raise
     return ImageRaster(source, grid, scale, stretch, georeference)
+
+
+def _tell_of_marks(path: str | Path, plan: BandPlan, monitor: Monitor) -> None:
+    """Say what is taken as no data though the raster does not mark it."""
+    if plan.has_collar:
+        monitor.warn(
+            f"{path} marks no missing data but has a black border: solid black is taken as no "
+            "data; --nodata VALUE says what is"
+        )
+    else:
+        bands = ",".join(map(str, plan.bands))
+        monitor.warn(
+            f"{path}: band {plan.alpha} says nothing but no and yes, so it is taken as the mask "
+            f"of what has data; --bands {bands} leaves it out"
+        )
 
 
 def describe(
@@ -296,6 +317,7 @@ def describe(
             nodata=dataset.nodatavals[plan.bands[0] - 1],
             has_alpha=plan.alpha is not None,
             has_mask=bool(plan.masks),
+            has_collar=plan.has_collar,
             grid=grid,
         )
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
+from .collar import MARGIN_PX, border_samples, is_black, is_mask, solid_black
 from .dataset import (
     REREAD_PAUSES_S,
     gdal_environment,
@@ -50,6 +52,7 @@ class BandPlan:
     masks : bands whose mask of the file's own (inside or beside it) must be read
     nodata : for each band its nodata value; NaN needs none
     user_nodata : the value the user named
+    has_collar : whether solid black is no data, see `collar`
     """
 
     bands: tuple[int, ...]
@@ -58,6 +61,13 @@ class BandPlan:
     masks: tuple[int, ...] = ()
     nodata: tuple[float | None, ...] = ()
     user_nodata: float | None = None
+    has_collar: bool = False
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether anything says where there is no data."""
+        told = {*self.nodata, self.user_nodata} != {None}
+        return told or bool(self.alpha or self.masks) or self.palette is not None
 
 
 def plan_bands(dataset: DatasetReader, spec: BandSpec) -> BandPlan:
@@ -92,6 +102,31 @@ def plan_bands(dataset: DatasetReader, spec: BandSpec) -> BandPlan:
         nodata=tuple(_nodata(dataset, band) for band in bands),
         user_nodata=spec.nodata,
     )
+
+
+def look_for_marks(dataset: DatasetReader, plan: BandPlan, spec: BandSpec) -> BandPlan:
+    """Find out, where a raster marks no missing data, whether it holds some all the same.
+
+    Looks at a few pixels along its border. A band beside the picture that is nothing or all is a
+    mask that was not named; a border of solid black is no picture. What the user named counts.
+    """
+    if plan.is_marked or np.dtype(dataset.dtypes[plan.bands[0] - 1]).kind not in "uf":
+        return plan
+    rest = {*range(1, dataset.count + 1)} - {*plan.bands}
+    if spec.bands is None and len(rest) == 1:
+        (band,) = rest
+        values = [sample.ravel() for sample in _border(dataset, [band])]
+        if values and is_mask(np.concatenate(values)):
+            return replace(plan, alpha=band)
+    has_collar = any(is_black(sample).all() for sample in _border(dataset, list(plan.bands)))
+    return replace(plan, has_collar=has_collar)
+
+
+def _border(dataset: DatasetReader, bands: list[int]) -> Iterator[Pixels]:
+    """A few pixels along the border, `[n, h, w]` each; none of what cannot be read."""
+    for window in border_samples(dataset.shape):
+        with suppress(RasterioError):
+            yield dataset.read(bands, window=gdal_window(window))
 
 
 def _default_bands(dataset: DatasetReader) -> tuple[int, ...]:
@@ -250,10 +285,22 @@ class Source:
             valid &= (self.dataset.read_masks(list(plan.masks), window=where) > 0).any(axis=0)
         if plan.alpha is not None:
             valid &= self.dataset.read(plan.alpha, window=where) > 0
+        if plan.has_collar and is_black(stored).any():
+            valid &= ~self._is_collar(window)
         if plan.palette is None:
             return np.moveaxis(stored, 0, -1), valid
         colours = plan.palette[stored[0]]
         return colours[..., :3], valid & (colours[..., 3] > 0)
+
+    def _is_collar(self, window: Window) -> NDArray[np.bool_]:
+        margin = MARGIN_PX
+        height, width = window.height + 2 * margin, window.width + 2 * margin
+        around = Window(window.row - margin, window.col - margin, height, width)
+        around = around.intersect(self.window) or window
+        stored = self.dataset.read(list(self.plan.bands), window=gdal_window(around))
+        here = window.seen_from(around)
+        black = solid_black(stored, around, self.window)
+        return black[here.row : here.row_end, here.col : here.col_end]
 
     def is_empty(self, window: Window) -> bool:
         """Whether a window inside the raster is known to hold no data, without reading it.
@@ -261,7 +308,8 @@ class Source:
         Known are gaps in the storage of sparse GeoTIFFs and virtual rasters. What GDAL puts there
         is the same everywhere, so a look at the first gap tells whether it counts as data.
         """
-        if self._stored is None or self.plan.masks or self._gaps_are_empty is False:
+        plan = self.plan
+        if self._stored is None or plan.masks or plan.has_collar or self._gaps_are_empty is False:
             return False
         with self._lock, gdal_environment():
             if self._stored.touches(window):

@@ -60,6 +60,7 @@ class RasterReport:
         marks = [f"value {r.nodata}"] if r.nodata is not None else []
         marks += ["alpha band"] if r.has_alpha else []
         marks += ["mask"] if r.has_mask else []
+        marks += ["solid black, as nothing is marked"] if r.has_collar else []
         about = "" if self.tiles_counted else "about "
         lines = [
             f"raster          {r.path} ({r.driver})",

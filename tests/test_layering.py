@@ -14,7 +14,7 @@ LAYERS = [
     {"version", "errors"},
     {"monitor", "specs", "grid", "results"},
     {"ground", "tiling", "fill", "vectors", "schema", "files", "work"},
-    {"dataset", "gaps", "georeference", "resample", "source", "stretch", "scaling"},
+    {"collar", "dataset", "gaps", "georeference", "resample", "source", "stretch", "scaling"},
     {"raster", "probability", "aoi", "bands", "inputs", "mosaic"},
     {"models"},
     {"stitch", "seams", "predict", "provenance"},

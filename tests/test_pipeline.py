@@ -102,6 +102,39 @@ def test_nothing_is_reported_where_there_is_no_data(survey, tmp_path):
     assert set(coverage["surveyed"]) == {True, False}
 
 
+def test_a_black_border_that_nothing_marks_is_not_surveyed(tmp_path):
+    rng = np.random.default_rng(0)
+    bands = rng.integers(20, 40, (3, 700, 900)).astype(np.uint8)
+    bands[:, 300:306, 150:750] = 254
+    edge = 60 + (20 * np.sin(np.arange(700) / 25)).astype(int)  # ragged
+    bands[:, np.arange(900)[None] < edge[:, None]] = 0
+    write(tmp_path / "s.tif", bands)
+    heard = []
+    monitor = Monitor(on_warning=heard.append)
+
+    class Inverse(IdentityModel):  # what is black is a crack
+        def predict(self, images):
+            return 1 - super().predict(images) * 6
+
+    for name, part in (("whole", None), ("part", (500000.03, 5399998.9, 500000.9, 5399999.8))):
+        crackgeo.predict_raster(
+            tmp_path / "s.tif",
+            tmp_path / f"{name}.tif",
+            model=Inverse(),
+            bbox=part,
+            monitor=monitor,
+        )
+    with (
+        rasterio.open(tmp_path / "whole.tif") as whole,
+        rasterio.open(tmp_path / "part.tif") as part,
+    ):
+        codes = whole.read(1)
+        window = rasterio.windows.from_bounds(*part.bounds, whole.transform).round()
+        np.testing.assert_array_equal(part.read(1), whole.read(1, window=window))
+    np.testing.assert_array_equal(codes == 255, np.arange(900)[None] < edge[:, None])
+    assert "black border" in heard[0]
+
+
 def test_the_run_is_on_record(survey, tmp_path):
     out = tmp_path / "cracks.gpkg"
     crackgeo.map_cracks(survey, out, model=IdentityModel(), min_length_m=0.1)
@@ -160,7 +193,7 @@ def test_a_raster_without_data_is_refused(tmp_path):
 
 
 def test_a_raster_without_cracks_gives_empty_layers(tmp_path):
-    write(tmp_path / "plain.tif", np.zeros((3, 50, 50), np.uint8))
+    write(tmp_path / "plain.tif", np.ones((3, 50, 50), np.uint8))
     out = tmp_path / "o.gpkg"
     result = crackgeo.map_cracks(tmp_path / "plain.tif", out, model=IdentityModel())
     assert (result.vectors.cracks, result.vectors.length_m) == (0, 0.0)
@@ -170,7 +203,7 @@ def test_a_raster_without_cracks_gives_empty_layers(tmp_path):
 
 
 def test_without_a_crs_lengths_are_in_local_units_and_a_warning_says_so(tmp_path):
-    bands = np.zeros((3, 120, 500), np.uint8)
+    bands = np.ones((3, 120, 500), np.uint8)
     bands[:, 60:66, 100:400] = 254
     write(tmp_path / "facade.tif", bands, crs=None)
     heard = []
@@ -187,7 +220,7 @@ def test_without_a_crs_lengths_are_in_local_units_and_a_warning_says_so(tmp_path
 
 
 def test_a_given_least_length_replaces_the_models_rule(tmp_path):
-    bands = np.zeros((3, 120, 500), np.uint8)
+    bands = np.ones((3, 120, 500), np.uint8)
     bands[:, 60:66, 100:112] = 254  # 12 px, below the rule of 20
     write(tmp_path / "short.tif", bands)
     found = [
@@ -204,7 +237,7 @@ def test_a_given_least_length_replaces_the_models_rule(tmp_path):
 
 
 def test_what_is_too_wide_for_a_crack_is_left_out_and_said(tmp_path):
-    bands = np.zeros((3, 300, 500), np.uint8)
+    bands = np.ones((3, 300, 500), np.uint8)
     bands[:, 40:46, 100:400] = 254  # 12 mm
     bands[:, 150:210, 50:450] = 254  # 120 mm: a ditch
     write(tmp_path / "wide.tif", bands)

@@ -244,6 +244,105 @@ def test_all_nodata_float_raster_opens(tmp_path):
         assert not image.read(image.grid.window)[1].any()
 
 
+# ---------------------------------------------------------------- missing data that is not marked
+
+
+def bordered(bands=3, dtype=np.uint8):
+    """A rotated picture in black, a crack of exact black in it, a black frame of 5 px."""
+    pixels = np.maximum(picture(300, 400, bands), 20).astype(dtype)
+    rows, cols = np.mgrid[:300, :400]
+    black = (rows + 0.4 * cols < 110) | (rows > 294) | (cols > 394)
+    pixels[:, black] = 0
+    pixels[:, 180:240, 150:190] = 0  # 40 px wide: not solid enough
+    pixels[:, 100:240, 230:250] = 0
+    return pixels, ~black
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_solid_black_at_the_border_is_no_data_where_nothing_is_marked(tmp_path, bands, dtype):
+    pixels, valid = bordered(bands, dtype)
+    path = write(tmp_path / "a.tif", pixels)
+    monitor, warnings = listening()
+    with open_image(path, monitor=monitor) as image:
+        found, seen = image.read(image.grid.window)
+        stretch = image.stretch
+    np.testing.assert_array_equal(seen, valid)
+    assert not found[~valid].any()
+    assert len(warnings) == 1
+    assert "black border" in warnings[0]
+    assert describe(path).has_collar
+    if stretch is not None:  # the border is not in it
+        np.testing.assert_allclose(stretch, np.percentile(pixels[:, valid], (1, 99)), atol=1)
+
+
+def test_the_black_of_a_raster_that_marks_its_gaps_is_black(tmp_path):
+    pixels, _ = bordered()
+    everything = np.ones((300, 400), np.bool_)
+    marked = write(tmp_path / "a.tif", pixels, mask=everything)
+    assert_picture(marked, pixels, everything)
+    assert_picture(write(tmp_path / "b.tif", pixels, nodata=7), pixels, everything)
+    assert_picture(write(tmp_path / "c.tif", pixels), pixels, everything, BandSpec(nodata=9))
+
+
+def test_black_that_jpeg_has_blurred_is_no_data_either(tmp_path):
+    pixels, valid = bordered()
+    pixels = np.where(pixels > 0, 120 + pixels // 10, 0).astype(np.uint8)
+    path = write(
+        tmp_path / "a.tif", pixels, photometric="ycbcr", compress="jpeg", jpeg_quality=75,
+        tiled=True, blockxsize=64, blockysize=64,
+    )  # fmt: skip
+    with rasterio.open(path) as dataset:
+        assert dataset.read()[:, ~valid].any()  # the blur is there
+    _, seen = read_all(path)
+    corner = np.s_[:90, :200]  # away from the frame, which is narrower than a block of JPEG
+    assert (seen & ~valid)[corner].sum() < 0.01 * (~valid)[corner].sum()
+    assert seen[valid].all()
+
+
+def test_a_band_of_no_and_yes_is_a_mask(tmp_path):
+    four = picture(bands=4)
+    four[3] = np.where(HALF, 255, 0)
+    path = write(tmp_path / "a.tif", four, interps=(*RGB, UNDEFINED))
+    monitor, warnings = listening()
+    with open_image(path, monitor=monitor) as image:
+        np.testing.assert_array_equal(image.read(image.grid.window)[1], HALF)
+    assert "band 4" in warnings[0]
+    assert "--bands 1,2,3" in warnings[0]
+    assert read_all(path, BandSpec(bands=(1, 2, 3)))[1].all()
+    two = picture(bands=2)
+    two[1] = HALF
+    assert_picture(write(tmp_path / "b.tif", two), two[[0, 0, 0]], HALF)
+
+
+@pytest.fixture(scope="module")
+def in_black(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("black")
+    pixels, _ = bordered()
+    return [
+        write(folder / "a.tif", pixels),
+        write(folder / "b.tif", pixels, tiled=True, blockxsize=64, blockysize=64),
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([None, 0.0013, 0.0031]),
+    st.tuples(*[st.integers(-20, 320)] * 2),
+    st.tuples(*[st.integers(1, 150)] * 2),
+    st.integers(0, 1),
+    st.sampled_from([500, 2**20]),
+)
+def test_what_is_black_does_not_depend_on_the_window(in_black, gsd_m, corner, size, which, part_px):
+    window = Window(*corner, *size)
+    with pytest.MonkeyPatch.context() as patch, open_image(in_black[which], gsd_m=gsd_m) as image:
+        _, whole = image.read(Window(-20, -20, 700, 700))
+        patch.setattr("crackgeo.raster._PART_PX", part_px)
+        _, valid = image.read(window)
+    row, col = corner[0] + 20, corner[1] + 20
+    np.testing.assert_array_equal(valid, whole[row : row + size[0], col : col + size[1]])
+
+
 # ---------------------------------------------------------------- formats
 
 

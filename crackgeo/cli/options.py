@@ -173,7 +173,12 @@ raster_options = chain(
         help="Values that become black and white, the same over the whole raster. Default: uint8 "
         "as it is, other types from their 1st to their 99th percentile.",
     ),
-    click.option("--nodata", type=float, help="Value that marks pixels without data."),
+    click.option(
+        "--nodata",
+        type=float,
+        help="Value that marks pixels without data. Default: what the raster marks; where it marks "
+        "nothing, solid black at its border.",
+    ),
     click.option(
         "--gsd",
         "gsd_m",
