@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from crackgeo.errors import UsageError
 from crackgeo.files import atomic_output
@@ -21,7 +22,11 @@ from crackgeo.models.registry import find_model
 from crackgeo.models.runtime import Scaling, TorchSegmenter
 from crackgeo.models.sam import CrackSam, for_inference
 from crackgeo.models.weights import read_weights, resolve
+from crackgeo.specs import TILE_PX
 
+from .peers import PeerNet, build_peer
+
+Network = CompactNet | CrackSam | PeerNet
 PARTS = ("all", "decoder", "head")
 DELTA_FORMAT = "crackgeo-delta"
 _UNKEPT = ("scores", "calibration")  # told of the base, not of what becomes of it
@@ -33,18 +38,19 @@ class Base:
 
     Parameters
     ----------
-    network : `CompactNet`, or `CrackSam` with its deltas apart; frozen parts need no gradient
+    network : `CompactNet`, `CrackSam` with its deltas apart, or one of its peers; frozen parts
+        need no gradient
     info : what the model is
     scaling : from pixels to what the network takes, and from logits to probabilities
     """
 
-    network: CompactNet | CrackSam
+    network: Network
     info: ModelInfo
     scaling: Scaling
 
     @property
     def is_compact(self) -> bool:
-        """Whether it is `compact`; else a CrackSAM."""
+        """Whether it is `compact`; else CrackSAM or a peer, with two class maps."""
         return isinstance(self.network, CompactNet)
 
     def inputs(self, images: Tensor) -> Tensor:
@@ -53,9 +59,14 @@ class Base:
 
     def segmenter(self, device: str, info: ModelInfo | None = None) -> Segmenter:
         """The network as it is now, ready to predict; training may go on."""
-        twin = copy.deepcopy(self.network)
-        ready = twin.fuse() if isinstance(twin, CompactNet) else for_inference(twin)
+        ready = _ready(copy.deepcopy(self.network))
         return TorchSegmenter(ready, info or self.info, self.scaling, device, "fp32")
+
+
+def _ready(network: Network) -> nn.Module:
+    if isinstance(network, CompactNet):
+        return network.fuse()
+    return for_inference(network) if isinstance(network, CrackSam) else network.eval()
 
 
 def parse_delta(text: str) -> DeltaSpec:
@@ -120,6 +131,14 @@ def start_cracksam(sam: str, delta: DeltaSpec) -> Base:
     network = start_training(read_weights(path), delta)
     found = digests(path).sha256
     info = ModelInfo("cracksam", found, metadata={"sam_file": path.name, "sam_sha256": found})
+    return Base(network, info, Scaling(1 / 255, 0.0))
+
+
+def start_peer(name: str, pretrained: bool = False, tile_px: int = TILE_PX, **sizes: Any) -> Base:
+    """A network that the paper compares with as a base; see `peers.build_peer`."""
+    network = build_peer(name, pretrained, **sizes)
+    start = f"{name} {'ImageNet' if pretrained else 'random'} {sorted(sizes.items())}"
+    info = ModelInfo(name, sha256(start.encode()).hexdigest(), tile_px=tile_px)
     return Base(network, info, Scaling(1 / 255, 0.0))
 
 

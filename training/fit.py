@@ -47,7 +47,7 @@ class FitSpec:
     epoch : steps between validations
     patience : epochs without a better score after which the run ends
     ema_decay : of the averaged weights that are validated and kept; 0 keeps the last ones
-    half : fp16 with loss scaling; on a CUDA device only
+    dtype : of the matrix products; fp16 comes with loss scaling, on CUDA cards only
     workers : processes that prepare samples
     """
 
@@ -57,7 +57,7 @@ class FitSpec:
     epoch: int = 25
     patience: int = 4
     ema_decay: float = 0.98
-    half: bool = False
+    dtype: torch.dtype = torch.float32
     workers: int = 1
 
     def __post_init__(self) -> None:
@@ -180,7 +180,7 @@ class _Run:
     def __init__(self, job: Job, spec: FitSpec, folder: Path, fingerprint: str) -> None:
         self.job, self.spec, self.folder = job, spec, folder
         self.fingerprint = fingerprint
-        self.scaler = torch.amp.GradScaler(job.device.type, enabled=spec.half)
+        self.scaler = torch.amp.GradScaler(job.device.type, enabled=spec.dtype is torch.float16)
         self.iteration, self.waited = 0, 0
         self.best_iteration, self.best_score = 0, float("-inf")
         self.history: list[dict[str, float]] = []
@@ -200,7 +200,7 @@ class _Run:
         total = 0.0
         for _ in range(self.spec.accumulate):
             images, labels = (t.to(job.device) for t in next(batches))
-            with torch.autocast(job.device.type, torch.float16, enabled=self.spec.half):
+            with _products_in(self.spec.dtype, job.device):
                 loss = job.loss(images, labels) / self.spec.accumulate
             self._check(loss)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -315,6 +315,13 @@ def _weights(network: nn.Module, state: StateDict) -> Iterator[None]:
         yield
     finally:
         network.load_state_dict(own, strict=False)
+
+
+def _products_in(dtype: torch.dtype, device: torch.device) -> torch.autocast:
+    """Matrix products and convolutions in `dtype` while the block runs; fp32 changes nothing."""
+    if dtype is torch.float32:
+        return torch.autocast(device.type, enabled=False)
+    return torch.autocast(device.type, dtype)
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:

@@ -55,10 +55,15 @@ class LocalData:
     replay_val: tuple[Record, ...] = ()
 
 
-def load_data(folder: Path, replay: Path | None = None, seed: int = 1) -> LocalData:
+def load_data(
+    folder: Path,
+    replay: Path | None = None,
+    seed: int = 1,
+    most_judged: int | None = MAX_JUDGED,
+) -> LocalData:
     """Read the manifest of a chips folder, and of a folder to replay.
 
-    Validation is cut to `MAX_JUDGED` pictures, chosen by `seed`.
+    Validation is cut to `most_judged` pictures, chosen by `seed`; None takes all.
 
     Raises
     ------
@@ -75,13 +80,12 @@ def load_data(folder: Path, replay: Path | None = None, seed: int = 1) -> LocalD
     again: list[list[Record]] = [[], []]
     if replay is not None:
         again = [read_manifest(replay / "manifest.csv", split) for split in (TRAIN, VAL)]
-    return LocalData(
-        tuple(local[0]), _judged(local[1], seed), tuple(again[0]), _judged(again[1], seed)
-    )
+    judged = [_judged(part[1], seed, most_judged) for part in (local, again)]
+    return LocalData(tuple(local[0]), judged[0], tuple(again[0]), judged[1])
 
 
-def _judged(records: Sequence[Record], seed: int) -> tuple[Record, ...]:
-    order = np.random.default_rng(seed).permutation(len(records))[:MAX_JUDGED]
+def _judged(records: Sequence[Record], seed: int, most: int | None) -> tuple[Record, ...]:
+    order = np.random.default_rng(seed).permutation(len(records))[:most]
     return tuple(records[i] for i in sorted(order))
 
 

@@ -8,11 +8,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+
+from crackgeo.models.compact import CompactNet
 
 from .bases import Base
 from .data import IGNORE
@@ -85,7 +88,7 @@ def compact_loss(base: Base, recipe: Recipe) -> Callable[[Tensor, Tensor], Tenso
 
     The statistics of the norms stay the base's: a handful of local chips would spoil them.
     """
-    before = copy.deepcopy(base.network).eval().requires_grad_(False)
+    before = cast(CompactNet, copy.deepcopy(base.network)).fuse().requires_grad_(False)
     norms = [m for m in base.network.modules() if isinstance(m, nn.BatchNorm2d)]
     temperature = base.scaling.temperature
 
@@ -93,14 +96,14 @@ def compact_loss(base: Base, recipe: Recipe) -> Callable[[Tensor, Tensor], Tenso
         for norm in norms:
             norm.eval()
         inputs = base.inputs(images).to(memory_format=torch.channels_last)
-        logits = base.network(inputs) / temperature
+        logits = base.network(inputs).float() / temperature
         again = (labels == BASE_SAYS).flatten(1).all(dim=1)
         total: Tensor = logits.new_zeros(())
         if not again.all():
             total = total + crack_loss(logits[~again], labels[~again], recipe.dice_weight)
         if again.any():
             with torch.no_grad():
-                said = (before(inputs[again]) / temperature).sigmoid()
+                said = (before(inputs[again]).float() / temperature).sigmoid()
             kept = F.binary_cross_entropy_with_logits(logits[again], said)
             total = total + recipe.replay_weight * kept
         return total
@@ -108,8 +111,8 @@ def compact_loss(base: Base, recipe: Recipe) -> Callable[[Tensor, Tensor], Tenso
     return loss
 
 
-def cracksam_loss(base: Base) -> Callable[[Tensor, Tensor], Tensor]:
-    """The paper's loss on CrackSAM's two class maps."""
+def paper_class_loss(base: Base) -> Callable[[Tensor, Tensor], Tensor]:
+    """The paper's loss on the two class maps of CrackSAM or of one of its peers."""
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
         return paper_loss(base.network.class_logits(base.inputs(images)), labels)  # type: ignore[operator]

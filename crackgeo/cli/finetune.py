@@ -50,6 +50,12 @@ recipe_options = chain(
         "--patience", type=click.IntRange(min=1), default=4, show_default=True,
         help="Validations without a gain after which training ends.",
     ),
+    click.option(
+        "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto",
+        show_default=True,
+        help="Of training's matrix products. auto: bf16 on a processor that has it, fp16 for "
+        "CrackSAM on a CUDA card, else fp32. Validation is in fp32.",
+    ),
     click.option("--seed", type=int, default=1, show_default=True, help="Of all chance."),
     click.option(
         "--recalibrate", is_flag=True,

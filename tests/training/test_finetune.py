@@ -3,12 +3,13 @@
 import csv
 import json
 from dataclasses import replace
+from functools import partial
 from itertools import count
 
 import pytest
 import torch
 from crackgeo_training import finetune as module
-from crackgeo_training import finetune_report
+from crackgeo_training import finetune_report, jobs
 from crackgeo_training.bases import Base, load_base, parse_delta
 from crackgeo_training.finetune import FinetuneSpec, finetune
 from crackgeo_training.fit import trained_state
@@ -39,25 +40,22 @@ def data(tmp_path_factory):
 @pytest.fixture
 def small(monkeypatch):
     """Crops of a few pixels, and samples without a process of their own."""
-    monkeypatch.setattr(module, "AUGMENT", replace(module.AUGMENT, crop_px=64))
-    monkeypatch.setattr(module, "FitSpec", lambda *values: replace(FIT_SPEC(*values), workers=0))
-
-
-FIT_SPEC = module.FitSpec
+    monkeypatch.setattr(jobs, "AUGMENT", replace(jobs.AUGMENT, crop_px=64))
+    monkeypatch.setattr(jobs, "FitSpec", partial(jobs.FitSpec, workers=0))
 
 
 @pytest.fixture
 def quick(small, monkeypatch):
     """Judged by a model that takes no time, each time a little better; without sheets."""
     score = count(1)
-    judge = module._Judgement.metrics
+    judge = jobs.Judgement.metrics
 
-    def rising(self, start):
-        return judge(self, start) | {"score": float(next(score))}
+    def rising(self, start, chosen_by="f1_2px"):
+        return judge(self, start, chosen_by) | {"score": float(next(score))}
 
     monkeypatch.setattr(Base, "segmenter", lambda *_: DarkModel())
-    monkeypatch.setattr(module._Judgement, "metrics", rising)
-    monkeypatch.setattr(module, "write_sheet", lambda *_: None)
+    monkeypatch.setattr(jobs.Judgement, "metrics", rising)
+    monkeypatch.setattr(jobs, "write_sheet", lambda *_: None)
     monkeypatch.setattr(finetune_report, "write_extremes", lambda *_: [])
 
 
@@ -187,7 +185,7 @@ def test_a_delta_loads_back_through_import(quick, data, tmp_path, monkeypatch):
 def test_the_loss_of_cracksam_falls(quick, data, tmp_path, monkeypatch):
     base = tiny_base(DeltaSpec("qv", 2))
     spec = FinetuneSpec(iterations=12, batch=2, epoch=6, lr=0.01)
-    monkeypatch.setattr(module, "PAPER", replace(module.PAPER, warmup=1))
+    monkeypatch.setattr(jobs, "PAPER", replace(jobs.PAPER, warmup=1))
     use(monkeypatch, base)
     finetune(data, tmp_path / "d.safetensors", spec=spec)
     with (tmp_path / "d.run" / "log.csv").open(newline="") as lines:
