@@ -111,7 +111,8 @@ class Stitcher:
         for first in range(0, ready.width, _PART_PX):  # so that no copy has the strip's width
             end = min(first + _PART_PX, ready.width)
             cut = np.s_[row : row + ready.height, col + first : col + end]
-            codes[:, first:end] = mean_codes(self._sum[cut], self._total[cut])
+            if self._total[cut].any():  # most of a strip that crosses a road is empty
+                codes[:, first:end] = mean_codes(self._sum[cut], self._total[cut])
         return codes
 
     def _shift(self, rows: int) -> None:
