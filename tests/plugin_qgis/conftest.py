@@ -56,24 +56,51 @@ def real_engine():
 @pytest.fixture(scope="session")
 def survey(tmp_path_factory):
     """A raster of 300 x 300 pixels of 2 mm with a dark wavy line; its name has a space."""
+    path, _ = draw(tmp_path_factory.mktemp("data") / "survey one.tif", 300, [150])
+    return path
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory):
+    """A raster of 500 x 500 pixels with lines, and a file with these lines."""
+    return draw(tmp_path_factory.mktemp("labelled") / "labelled.tif", 500, range(60, 460, 90))
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory):
+    """A raster that keeps the real engine busy for a while."""
+    return draw(tmp_path_factory.mktemp("large") / "large.tif", 4000, [2000])[0]
+
+
+def draw(path, side_px, rows):
+    """Write a raster with a dark wavy line around each row; give its path and that of the lines."""
     import numpy as np
-    from osgeo import gdal, osr
+    from osgeo import gdal, ogr, osr
 
     rng = np.random.default_rng(3)
-    grey = rng.normal(140, 6, (300, 300))
-    for x in range(20, 280):
-        y = int(150 + 30 * np.sin(x / 50))
-        grey[y : y + 5, x] = 35
-    path = tmp_path_factory.mktemp("data") / "survey one.tif"
-    raster = gdal.GetDriverByName("GTiff").Create(str(path), 300, 300, 3)
-    raster.SetGeoTransform((500000, 0.002, 0, 5400000, 0, -0.002))
+    grey = rng.normal(140, 6, (side_px, side_px))
     crs = osr.SpatialReference()
     crs.ImportFromEPSG(32632)
+    lines_path = path.with_suffix(".gpkg")
+    lines = ogr.GetDriverByName("GPKG").CreateDataSource(str(lines_path))
+    layer = lines.CreateLayer("cracks", crs, ogr.wkbLineString)
+    for row in rows:
+        line = ogr.Geometry(ogr.wkbLineString)
+        for x in range(20, side_px - 20):
+            y = int(row + 30 * np.sin(x / 50))
+            grey[y : y + 5, x] = 35
+            line.AddPoint_2D(500000 + 0.002 * (x + 0.5), 5400000 - 0.002 * (y + 2.5))
+        feature = ogr.Feature(layer.GetLayerDefn())
+        feature.SetGeometry(line)
+        layer.CreateFeature(feature)
+    lines = layer = None
+    raster = gdal.GetDriverByName("GTiff").Create(str(path), side_px, side_px, 3)
+    raster.SetGeoTransform((500000, 0.002, 0, 5400000, 0, -0.002))
     raster.SetProjection(crs.ExportToWkt())
     for band in (1, 2, 3):
         raster.GetRasterBand(band).WriteArray(np.clip(grey, 0, 255).astype(np.uint8))
     raster = None
-    return str(path)
+    return str(path), str(lines_path)
 
 
 @pytest.fixture(scope="session")
@@ -98,6 +125,41 @@ def provider(qgis_app, qgis_processing):
     plugin.initProcessing()
     yield plugin.provider
     plugin.unload()
+
+
+@pytest.fixture(scope="session")
+def chain(provider, tmp_path_factory):
+    """A model of the designer: image, probabilities, cracks from 0.25 m; path, output's name."""
+    from qgis.core import (
+        QgsProcessingModelAlgorithm,
+        QgsProcessingModelChildAlgorithm,
+        QgsProcessingModelChildParameterSource,
+        QgsProcessingModelOutput,
+        QgsProcessingModelParameter,
+        QgsProcessingParameterRasterLayer,
+    )
+
+    model = QgsProcessingModelAlgorithm("chain", "tests")
+    model.addModelParameter(
+        QgsProcessingParameterRasterLayer("image", "image"), QgsProcessingModelParameter("image")
+    )
+    source = QgsProcessingModelChildParameterSource
+    first = QgsProcessingModelChildAlgorithm("crackgeo:predictprobability")
+    first.setChildId("predict")
+    first.addParameterSources("INPUT", [source.fromModelParameter("image")])
+    model.addChildAlgorithm(first)
+    second = QgsProcessingModelChildAlgorithm("crackgeo:vectorizecracks")
+    second.setChildId("vectorize")
+    second.addParameterSources("INPUT", [source.fromChildOutput("predict", "OUTPUT")])
+    second.addParameterSources("MIN_LENGTH", [source.fromStaticValue(0.25)])
+    out = QgsProcessingModelOutput("cracks", "cracks")
+    out.setChildId("vectorize")
+    out.setChildOutputName("OUTPUT")
+    second.setModelOutputs({"cracks": out})
+    model.addChildAlgorithm(second)
+    path = str(tmp_path_factory.mktemp("model") / "chain.model3")
+    assert model.toFile(path)
+    return path, model.destinationParameterDefinitions()[0].name()
 
 
 @pytest.fixture
@@ -165,6 +227,11 @@ def qgis_process(tmp_path_factory, real_engine):
         "CRACKGEO_EXECUTABLE": real_engine,
     }
 
+    def start(*arguments):
+        """Begin, and give the process."""
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen([program, *map(str, arguments)], env=environment, **quiet)
+
     def run(*arguments, check=True):
         done = subprocess.run(
             [program, *arguments], env=environment, capture_output=True, text=True, timeout=300
@@ -175,4 +242,5 @@ def qgis_process(tmp_path_factory, real_engine):
         return done
 
     run("plugins", "enable", "crackgeo")
+    run.start = start
     return run

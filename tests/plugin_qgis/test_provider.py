@@ -51,7 +51,7 @@ def test_every_algorithm_says_what_it_is(provider, name):
     a = algorithm(name)
     assert a.displayName()
     assert a.shortDescription() in a.shortHelpString()
-    assert a.helpUrl().startswith("https://")
+    assert a.helpUrl() == ""  # only the zip has pages, see test_zip.py
     assert len(a.tags()) >= 4
     assert not a.icon().isNull()
     assert a.group()

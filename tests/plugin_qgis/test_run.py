@@ -16,11 +16,6 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingModelAlgorithm,
-    QgsProcessingModelChildAlgorithm,
-    QgsProcessingModelChildParameterSource,
-    QgsProcessingModelOutput,
-    QgsProcessingModelParameter,
-    QgsProcessingParameterRasterLayer,
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
@@ -188,37 +183,17 @@ def test_a_batch_of_two_rasters(fake_engine, feedback, survey, tmp_path):
 
 
 def test_a_model_keeps_its_children_and_passes_results_on(
-    fake_engine, feedback, survey, tmp_path, provider
+    fake_engine, feedback, survey, tmp_path, chain
 ):
     """Predict, then vectorize, in the model designer: saved, read again, run."""
-    model = QgsProcessingModelAlgorithm("chain", "tests")
-    model.addModelParameter(
-        QgsProcessingParameterRasterLayer("image", "image"), QgsProcessingModelParameter("image")
-    )
-    source = QgsProcessingModelChildParameterSource
-    first = QgsProcessingModelChildAlgorithm("crackgeo:predictprobability")
-    first.setChildId("predict")
-    first.addParameterSources("INPUT", [source.fromModelParameter("image")])
-    model.addChildAlgorithm(first)
-    second = QgsProcessingModelChildAlgorithm("crackgeo:vectorizecracks")
-    second.setChildId("vectorize")
-    second.addParameterSources("INPUT", [source.fromChildOutput("predict", "OUTPUT")])
-    second.addParameterSources("MIN_LENGTH", [source.fromStaticValue(0.25)])
-    out = QgsProcessingModelOutput("cracks", "cracks")
-    out.setChildId("vectorize")
-    out.setChildOutputName("OUTPUT")
-    second.setModelOutputs({"cracks": out})
-    model.addChildAlgorithm(second)
-    path = str(tmp_path / "chain.model3")
-    assert model.toFile(path)
-
+    path, output = chain
     again = QgsProcessingModelAlgorithm()
     assert again.fromFile(path)
     assert set(again.childAlgorithms()) == {"predict", "vectorize"}
-    name = again.destinationParameterDefinitions()[0].name()
+    assert [d.name() for d in again.destinationParameterDefinitions()] == [output]
     target = str(tmp_path / "o.gpkg")
     context = QgsProcessingContext()
-    _, ok = again.run({"image": survey, name: target}, context, feedback)
+    _, ok = again.run({"image": survey, output: target}, context, feedback)
     assert ok, feedback.said
     predict, vectorize = map(shlex.split, feedback.of("command")[-2:])
     assert predict[1] == "predict"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from qgis.core import QgsVectorLayer
@@ -54,6 +55,13 @@ def test_it_maps_cracks(installed, survey, tmp_path):
     )  # fmt: skip
     assert json.loads(answer[answer.find("{") :])["results"]["COUNT"] >= 1
     assert QgsVectorLayer(f"{out}|layername=cracks", "cracks", "ogr").isValid()
+
+
+def test_its_help_is_there_without_a_net(installed):
+    answer = installed("--json", "help", "crackgeo:mapcracks")
+    url = json.loads(answer[answer.find("{") :])["algorithm_details"]["help_url"]
+    page = Path(unquote(urlsplit(url).path)).read_text(encoding="utf-8")
+    assert "from an orthomosaic to a model of your own" in page
 
 
 def test_it_speaks_german(installed):

@@ -7,7 +7,7 @@ from qgis.core import QgsProcessing
 from ..parameters import Flag, Model, ModelOutput, Number, Vector
 from ..translation import tr
 from .base import EngineAlgorithm, Value
-from .shared import BANDS, DEVICE, GSD, INPUT, NODATA, STRETCH
+from .shared import BANDS, DEVICE, GSD, INPUT, NODATA, PRECISION, STRETCH
 
 LABELS = Vector(
     "LABELS",
@@ -89,6 +89,7 @@ class FineTune(EngineAlgorithm):
         ITERATIONS,
         GSD,
         DEVICE,
+        PRECISION,
         BANDS,
         STRETCH,
         NODATA,
