@@ -19,9 +19,10 @@ from crackgeo.monitor import SILENT, Monitor
 from crackgeo.version import __version__
 
 from .bases import Base, load_base, parse_delta, save_compact, save_delta, start_cracksam
+from .blend import Blend, keep_what_pays
 from .chips import SUMMARY, make_chips
 from .finetune_report import write_finetune_report
-from .fit import SCORE, Fitted, fit
+from .fit import SCORE, Fitted, copied, fit, trained_state
 from .jobs import FinetuneSpec, fingerprint, judge, training_job
 from .local_calibration import recalibrated
 from .local_data import LocalData, load_data
@@ -39,6 +40,7 @@ class Finetuned:
     report : Markdown with curves and worst cases
     best : iteration the weights are of
     iterations : made
+    share : of the change after all iterations, where a part was better than any whole; else None
     before, after : metrics on the local validation part (and `replay_...`), stored file
     """
 
@@ -46,6 +48,7 @@ class Finetuned:
     report: Path
     best: int
     iterations: int
+    share: float | None
     before: Mapping[str, float]
     after: Mapping[str, float]
 
@@ -56,7 +59,12 @@ class Finetuned:
     def summary(self) -> str:
         """For people."""
         lines = [f"model           {self.model}", f"report          {self.report}"]
-        lines.append(f"weights         of iteration {self.best} of {self.iterations}")
+        if self.share is None:
+            lines.append(f"weights         of iteration {self.best} of {self.iterations}")
+        else:
+            lines.append(
+                f"weights         {self.share:.0%} of the change after {self.iterations} iterations"
+            )
         for name, label in (("f1_2px", "2 px F1"), ("iou", "IoU"), ("replay_f1_2px", "replay F1")):
             if name in self.before:
                 lines.append(f"{label:<16}{self.before[name]:.3f} -> {self.after[name]:.3f}")
@@ -106,12 +114,14 @@ def finetune(
     data = load_data(_chips(source, run, chip_options, monitor), replay, spec.seed)
     job, fit_spec = training_job(base, data, spec, device, monitor)
     mark = fingerprint(base, data, spec, fit_spec.dtype)
+    start = copied(trained_state(base.network))
     try:
         fitted = fit(job, fit_spec, run, mark, monitor)
+        blend = keep_what_pays(job, start, fitted) if data.replay_val else Blend()
     except Cancelled as stop:
         remedy = "give the same command with --resume to go on"
         raise Cancelled(f"stopped; the checkpoint lies in {run}", remedy) from stop
-    return _finish(base, data, spec, fitted, output, run, device, overwrite, monitor)
+    return _finish(base, data, spec, fitted, blend, output, run, device, overwrite, monitor)
 
 
 def _run_folder(output: Path, resume: bool, overwrite: bool) -> Path:
@@ -144,6 +154,7 @@ def _finish(
     data: LocalData,
     spec: FinetuneSpec,
     fitted: Fitted,
+    blend: Blend,
     output: Path,
     run: Path,
     device: str,
@@ -152,7 +163,7 @@ def _finish(
 ) -> Finetuned:
     """Write the model or delta file, judge it as it is stored, and write the report."""
     before = fitted.history[0]
-    said = _story(base, fitted)
+    said = _story(base, fitted, blend)
     if spec.recalibrate:
         base, more = recalibrated(base, data, device, monitor)
         said |= more
@@ -163,20 +174,23 @@ def _finish(
     judged = judge(stored.segmenter(device, info), data)
     after = judged.metrics(judged)
     report = write_finetune_report(
-        run, fitted, data, stored.segmenter(device, info), judged.local, before, after
+        run, fitted, blend, data, stored.segmenter(device, info), judged.local, before, after
     )
-    return Finetuned(output, report, fitted.best, fitted.iterations, _plain(before), _plain(after))
+    scores = _plain(before), _plain(after)
+    return Finetuned(output, report, fitted.best, fitted.iterations, blend.share, *scores)
 
 
 def _plain(metrics: Mapping[str, float]) -> dict[str, float]:
     return {k: v for k, v in metrics.items() if k not in ("iteration", "loss", SCORE)}
 
 
-def _story(base: Base, fitted: Fitted) -> dict[str, str]:
+def _story(base: Base, fitted: Fitted, blend: Blend) -> dict[str, str]:
+    iterations = fitted.best if blend.share is None else fitted.iterations
     return {
         "finetuned_from": base.info.name,
         "finetuned_from_sha256": base.info.sha256,
-        "finetune_iterations": str(fitted.best),
+        "finetune_iterations": str(iterations),
+        "finetune_share": f"{blend.share or 1.0:g}",
         "version": __version__,
         "created": datetime.now(UTC).date().isoformat(),
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from crackgeo.files import output_errors
 from crackgeo.models.protocol import Segmenter
 
+from .blend import Blend
 from .evaluate import Evaluation
 from .fit import Fitted
 from .local_data import LocalData
@@ -26,6 +27,7 @@ LABELS = {
 def write_finetune_report(
     folder: Path,
     fitted: Fitted,
+    blend: Blend,
     data: LocalData,
     segmenter: Segmenter,
     judged: Evaluation,
@@ -37,7 +39,7 @@ def write_finetune_report(
     Parameters
     ----------
     folder : of the run
-    fitted : how training went
+    fitted, blend : how training went, and how much of it was kept
     data : what it learned from
     segmenter, judged : the stored model, and its scores on the local validation pictures
     before, after : metrics by name
@@ -52,7 +54,7 @@ def write_finetune_report(
     lines = [
         f"# Fine-tuning of {judged.model}",
         "",
-        *_verdict(fitted, before, after),
+        *_verdict(fitted, blend, before, after),
         "",
         "| validation | before | after | change |",
         "|---|---|---|---|",
@@ -63,6 +65,7 @@ def write_finetune_report(
             if name in before
         ),
         "",
+        *_shares(blend),
         f"Learned from {len(data.train)} pictures, judged on {len(data.val)} that it has not seen"
         + (f", {len(data.replay)} pictures replayed." if data.replay else "."),
         f"Model file: sha256 `{judged.model_sha256}`." if judged.model_sha256 else "",
@@ -77,15 +80,38 @@ def write_finetune_report(
     return path
 
 
-def _verdict(fitted: Fitted, before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
-    if fitted.best == 0:
+def _shares(blend: Blend) -> list[str]:
+    """Parts of the way between base and last weights, as a table."""
+    if not blend.tried:
+        return []
+    names = [name for name in LABELS if name in next(iter(blend.tried.values()))]
+    return [
+        "Weights between the base's and the last ones, by the share of the change:",
+        "",
+        "| share | " + " | ".join(LABELS[name] for name in names) + " |",
+        "|---" * (len(names) + 1) + "|",
+        *(
+            f"| {share:g} | " + " | ".join(f"{told[name]:.3f}" for name in names) + " |"
+            for share, told in blend.tried.items()
+        ),
+        "",
+    ]
+
+
+def _verdict(
+    fitted: Fitted, blend: Blend, before: Mapping[str, float], after: Mapping[str, float]
+) -> list[str]:
+    if fitted.best == 0 and blend.share is None:
         return [
             "**Training did not help**: no validation was better than the base model's, so the "
             "weights are the base model's own. More labels, or labels that fit better, may help."
         ]
     gain = after["f1_2px"] - before["f1_2px"]
+    weights = f"those of iteration {fitted.best} of {fitted.iterations}"
+    if blend.share is not None:
+        weights = f"{blend.share:.0%} of the change after {fitted.iterations} iterations"
     return [
-        f"The weights are those of iteration {fitted.best} of {fitted.iterations}. The 2 px F1 on "
+        f"The weights are {weights}. The 2 px F1 on "
         f"local pictures went from {before['f1_2px']:.3f} to {after['f1_2px']:.3f} ({gain:+.3f})."
     ]
 

@@ -104,11 +104,13 @@ class Fitted:
     best : iteration of the best weights, 0 if training did not help
     iterations : steps made
     history : one entry an epoch: iteration, loss and the metrics
+    last : what learned, averaged, at the end
     """
 
     best: int
     iterations: int
     history: tuple[dict[str, float], ...]
+    last: StateDict
 
 
 def fit(
@@ -144,7 +146,7 @@ def fit(
     finally:
         run.save()
     job.network.load_state_dict(run.best_state, strict=False)
-    return Fitted(run.best_iteration, run.iteration, tuple(run.history))
+    return Fitted(run.best_iteration, run.iteration, tuple(run.history), run.average)
 
 
 def _steps(run: _Run, monitor: Monitor) -> None:

@@ -81,10 +81,12 @@ def test_the_command_makes_a_model_that_loads(small, data, tmp_path, capsys):
     assert said["threshold"] == base.info.metadata["threshold"]
     assert said["name"] == "mine"
     assert "scores" not in said
+    assert said["finetune_share"] == f"{told['share'] or 1:g}"
     assert load_model(out).info.min_length_px == base.info.min_length_px
     run = tmp_path / "mine.run"
     report = (run / "report.md").read_text()
     assert "2 px F1, local" in report
+    assert "| 0.25 |" in report  # a quarter of the change was tried
     assert {"curves.png", "log.csv", "checkpoint.pt", "thin_worst.png"} <= {
         p.name for p in run.iterdir()
     }

@@ -1,0 +1,59 @@
+"""How much of what was learned to keep, where learning it cost something else.
+
+Weights on the way from a model to its fine-tuned self often keep most of the gain and lose little
+of what was known before (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .fit import SCORE, Fitted, Job, StateDict, copied, trained_state
+
+SHARES = (0.75, 0.5, 0.25)  # of the way; its ends are known from training
+
+
+@dataclass(frozen=True)
+class Blend:
+    """What was kept.
+
+    Parameters
+    ----------
+    share : of the change from the first weights to the last averaged ones; None stands for the
+        best weights that training saw
+    tried : metrics by share
+    """
+
+    share: float | None = None
+    tried: Mapping[float, Mapping[str, float]] = field(default_factory=dict)
+
+
+def keep_what_pays(job: Job, start: StateDict, fitted: Fitted) -> Blend:
+    """Leave the network with the weights on the way that validate best.
+
+    Parameters
+    ----------
+    job : its network holds the best weights that `fit` saw
+    start : what learns, as it was before
+    fitted : how training went
+    """
+    best = max(row[SCORE] for row in fitted.history)
+    kept, share = copied(trained_state(job.network)), None
+    tried = {}
+    for part in SHARES:
+        state = between(start, fitted.last, part)
+        job.network.load_state_dict(state, strict=False)
+        tried[part] = dict(job.validate())
+        if tried[part][SCORE] > best:
+            best, kept, share = tried[part][SCORE], state, part
+    job.network.load_state_dict(kept, strict=False)
+    return Blend(share, tried)
+
+
+def between(start: StateDict, end: StateDict, share: float) -> StateDict:
+    """Weights at a share of the way; whole numbers, such as counters, are the end's."""
+    return {
+        name: start[name].lerp(last, share) if last.dtype.is_floating_point else last
+        for name, last in end.items()
+    }
