@@ -117,7 +117,7 @@ def _rectangles(path: Path, bands: tuple[int, ...], depth: int) -> Bounds:
         if int(band.get("band", "0")) in bands
         for source in _sources(root, band)
     ]
-    return np.concatenate(found) if found else np.empty((0, 4))
+    return np.concatenate([np.empty((0, 4)), *found])
 
 
 def _source_bounds(
@@ -125,13 +125,13 @@ def _source_bounds(
 ) -> Bounds:
     """What a source fills, `[n, 4]`: its rectangle, or less if it is a mosaic itself."""
     place = _bounds(source, "DstRect")
-    whole = place + np.array([-1, -1, 1, 1])  # a pixel more on each side for resampling
+    whole: Bounds = place + np.array([-1.0, -1.0, 1.0, 1.0])  # a pixel more on each side for resampling
     inner = None
     if depth:
         with suppress(OSError, ValueError, TypeError, ElementTree.ParseError):
             inner = _inner_bounds(folder, source, nodata, depth - 1)
     if inner is None:
-        return whole[None]
+        return whole.reshape(1, 4)
     moved = inner + np.tile(place[:2] - _bounds(source, "SrcRect")[:2], 2)
     cut = np.clip(moved, np.tile(whole[:2], 2), np.tile(whole[2:], 2))
     return np.asarray(cut[(cut[:, 2] > cut[:, 0]) & (cut[:, 3] > cut[:, 1])])
