@@ -6,7 +6,7 @@ CrackSAM's deltas and the paper's peers share one loop. A folder holds the run:
     checkpoint.pt    all it takes to go on, bit for bit on a CPU
     log.csv          one row an epoch
     sheets/          predictions of the same pictures after each epoch
-    tensorboard/     if the package tensorboard is installed
+    tensorboard/     the same numbers for TensorBoard
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from crackgeo.errors import InputError, ModelError, UsageError
 from crackgeo.files import output_errors
 from crackgeo.monitor import SILENT, Monitor
 
+from .events import EventWriter
+
 StateDict = dict[str, Tensor]
 Samples = Dataset[tuple[Tensor, Tensor]]
 STAGE = "finetune"
-CHECKPOINT, LOG, SHEETS = "checkpoint.pt", "log.csv", "sheets"
+CHECKPOINT, LOG, SHEETS, BOARD = "checkpoint.pt", "log.csv", "sheets", "tensorboard"
 SCORE = "score"  # the number of a validation that the best weights are chosen by
 
 
@@ -188,7 +190,7 @@ class _Run:
         self.history: list[dict[str, float]] = []
         self.average = copied(trained_state(job.network))
         self.best_state = copied(self.average)
-        self.board = _board(folder)
+        self.board = EventWriter(folder / BOARD)
         if (folder / CHECKPOINT).exists():
             self._load()
 
@@ -250,10 +252,8 @@ class _Run:
             table = csv.DictWriter(out, list(row))
             table.writeheader()
             table.writerows(self.history)
-        if self.board is not None:
-            for name in set(row) - {"iteration"}:
-                self.board.add_scalar(name, row[name], self.iteration)
-            self.board.flush()
+        scalars = {name: value for name, value in row.items() if name != "iteration"}
+        self.board.add(scalars, self.iteration)
 
     def save(self) -> None:
         """Write the checkpoint; the old one stays until the new one is whole."""
@@ -336,11 +336,3 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
             "begin anew with --overwrite, or give another output",
         ) from error
     return state
-
-
-def _board(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:  # an extra for those who use it
-        return None
-    return SummaryWriter(str(folder / "tensorboard"))

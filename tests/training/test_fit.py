@@ -95,6 +95,8 @@ def test_only_what_learns_is_in_the_checkpoint(tmp_path):
     rows = (tmp_path / "log.csv").read_text().splitlines()
     assert rows[0] == "iteration,loss,score"
     assert len(rows) == 5
+    [board] = (tmp_path / "tensorboard").iterdir()
+    assert board.read_bytes().count(b"score") == 4
 
 
 def test_the_best_weights_win_and_training_ends_when_nothing_gets_better(tmp_path):
