@@ -356,6 +356,28 @@ def test_a_delta_of_another_vit_is_refused():
             assert "SAM weights of" in caught.value.remedy
 
 
+def own_delta(network):
+    """As `crackgeo finetune` writes it: the head and the deltas under the network's own names."""
+    return {
+        k: v
+        for k, v in network.state_dict().items()
+        if k.startswith(("prompt_", "mask_")) or ".lora_" in k or ".adapter." in k
+    }
+
+
+@pytest.mark.parametrize("parts", ["ko", "o", "qkvo"])
+def test_lora_on_any_projection_is_imported_and_checked(parts):
+    network = tiny(DeltaSpec(parts, 2))
+    sam = {k: v for k, v in network.state_dict().items() if ".lora_" not in k}
+    combined = checkpoint.combine(sam, own_delta(network))
+    assert combined.delta == DeltaSpec(parts, 2)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(combined.state_dict()[name], tensor), name
+    other = tiny(DeltaSpec(parts, 2), dataclasses.replace(TINY, embed_dim=48))
+    with pytest.raises(ModelError, match="belongs to a ViT of width 48"):
+        checkpoint.combine(sam, own_delta(other))
+
+
 def test_the_vits_are_named_in_the_message():
     sam, _ = published(tiny())
     _, delta = published(tiny(DELTAS["lora"]))
@@ -393,6 +415,37 @@ def test_incomplete_and_foreign_weights(change, message):
     change(sam, delta)
     with pytest.raises(ModelError, match=message):
         checkpoint.combine(sam, delta)
+
+
+def squeezed(tensors, name):
+    tensors[name] = tensors[name].sum()
+
+
+def emptied(tensors, name):
+    tensors[name] = tensors[name][..., :0]
+
+
+def renumbered(tensors, name):
+    tensors[name.replace(".0.", ".999999999.")] = tensors.pop(name)
+
+
+@pytest.mark.parametrize("change", [squeezed, emptied, renumbered])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "image_encoder.blocks.0.attn.rel_pos_h",
+        "image_encoder.patch_embed.proj.weight",
+        "mask_decoder.transformer.layers.0.mlp.lin1.weight",
+        "mask_decoder.iou_prediction_head.layers.0.weight",
+        "mask_decoder.transformer.final_attn_token_to_image.q_proj.weight",
+    ],
+)
+def test_shapes_that_no_network_has_are_one_clear_error(change, name):
+    network = tiny(DELTAS["both"])
+    tensors = dict(network.state_dict())
+    change(tensors, name) if name in tensors and ".0." in name else squeezed(tensors, name)
+    with pytest.raises(ModelError):
+        checkpoint.load_cracksam(tensors, checkpoint.model_metadata(network))
 
 
 def test_delta_specs_are_checked():

@@ -147,6 +147,44 @@ def test_out_of_memory_with_one_tile_is_told():
     assert caught.value.exit_code == 4
 
 
+@pytest.mark.parametrize("text", ["CUBLAS_STATUS_ALLOC_FAILED", "MPS backend out of memory"])
+def test_lack_of_memory_in_other_words(text):
+    class Full(Mean):
+        def forward(self, x):
+            if len(x) > 1:
+                raise RuntimeError(text)
+            return super().forward(x)
+
+    np.testing.assert_allclose(
+        segmenter(Full(), batch_size=4).logits(tiles(3)), tiles(3).mean(-1) / 255, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("precision", "remedy"), [("fp32", "models verify"), ("bf16", "--precision fp32")]
+)
+def test_results_that_are_no_numbers_are_told(precision, remedy):
+    class Overflow(Mean):
+        def forward(self, x):
+            return super().forward(x) * torch.inf * 0
+
+    with pytest.raises(ModelError, match=f"in {precision} are no numbers") as caught:
+        segmenter(Overflow(), precision=precision).predict(tiles(1))
+    assert remedy in caught.value.remedy
+    assert caught.value.exit_code == 5
+
+
+def test_pixels_are_scaled_before_they_are_rounded_to_low_precision():
+    """In bf16 a sum of two roundings would be off by half a grey level and more."""
+    image = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 1, 16, 3).repeat(16, axis=1)
+    network = nn.Conv2d(3, 1, 1, bias=False)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([1.0, 0.0, 0.0])[None, :, None, None])
+    model = segmenter(network, Scaling(1 / 127.5, -1.0), tile_px=16, precision="bf16")
+    exact = torch.from_numpy(image[..., 0].astype(np.float32)) * (1 / 127.5) - 1
+    assert np.array_equal(model.logits(image), exact.bfloat16().float().numpy())
+
+
 def test_other_errors_are_not_taken_for_lack_of_memory():
     class Broken(Mean):
         def forward(self, x):
@@ -164,6 +202,32 @@ def test_several_devices_split_the_tiles(monkeypatch):
     assert model._replicas[0] is not model._replicas[1]
     np.testing.assert_allclose(model.logits(tiles(7)), tiles(7).mean(-1) / 255, rtol=1e-5)
     assert [sum(r.batches) for r in model._replicas] == [4, 3]
+
+
+def test_the_smallest_of_several_cards_sets_the_batch(monkeypatch):
+    model = segmenter()
+    model.devices = (torch.device("cuda", 0), torch.device("cuda", 1))
+    monkeypatch.setattr(model, "_card_bytes_per_tile", lambda: 1000)
+    free = {0: 100_000, 1: 20_000}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[device.index], 10**6))
+    assert model._choose_chunk() == 8
+
+
+def test_fp32_is_exact_on_all_devices_at_once(monkeypatch):
+    """cuDNN's switch is the process's: a thread that is done must not turn TF32 on for others."""
+    seen = []
+
+    class Watching(Mean):
+        def forward(self, x):
+            seen.append(torch.backends.cudnn.allow_tf32)
+            return super().forward(x)
+
+    two = (torch.device("cpu"), torch.device("cpu"))
+    monkeypatch.setattr("crackgeo.models.runtime.resolve_devices", lambda name: two)
+    before = torch.backends.cudnn.allow_tf32
+    segmenter(Watching(), batch_size=1).predict(tiles(8))
+    assert seen == [False] * 8
+    assert torch.backends.cudnn.allow_tf32 == before
 
 
 def test_bf16_is_close_to_fp32(compact_file):
@@ -236,6 +300,14 @@ def test_no_card(monkeypatch):
 def test_precision_of_cards(monkeypatch, capability, dtype):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert devices.resolve_precision("auto", torch.device("cuda", 0)) == dtype
+
+
+def test_precision_of_unlike_cards_is_one_that_all_have(monkeypatch):
+    capability = {0: (9, 0), 1: (7, 5), 2: (6, 1)}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda d: capability[d.index])
+    cards = [torch.device("cuda", i) for i in range(3)]
+    assert devices.resolve_precision("auto", *cards[:2]) == torch.float16
+    assert devices.resolve_precision("auto", *cards) == torch.float32
 
 
 @pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])

@@ -378,8 +378,42 @@ def test_names_hidden_in_the_memo_are_refused(tmp_path):
     program = b"\x80\x04\x8c\x02os\x94\x8c\x06system\x940h\x00h\x01\x93."
     with zipfile.ZipFile(tmp_path / "evil.pth", "w") as archive:
         archive.writestr("w/data.pkl", program)
+        archive.writestr("w/version", "3\n")
     with pytest.raises(ModelError, match="asks for hidden"):
         read_pickle(tmp_path / "evil.pth")
+
+
+def test_the_pickle_that_is_checked_is_the_one_that_torch_reads(tmp_path, monkeypatch):
+    """torch finds `data.pkl` in any spelling, and goes by a file's first bytes, not its last."""
+    monkeypatch.setattr(torch, "load", lambda *a, **k: pytest.fail("it was unpickled"))
+    evil, harmless = (pickle.dumps(content, protocol=2) for content in ({"a": Evil()}, {}))
+    with zipfile.ZipFile(tmp_path / "two.pth", "w") as archive:
+        archive.writestr("w/data.PKL", evil)
+        archive.writestr("w/other.pkl", harmless)
+        archive.writestr("w/version", "3\n")
+    with pytest.raises(ModelError, match=r"not a \.pth file"):
+        read_pickle(tmp_path / "two.pth")
+    weights_file(tmp_path / "spelt.pth", {"a": Evil()}, name="w/Data.Pkl")
+    with pytest.raises(ModelError, match="refused, it asks for"):
+        read_pickle(tmp_path / "spelt.pth")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "good.pth")
+    whole = evil + (tmp_path / "good.pth").read_bytes()
+    (tmp_path / "before.pth").write_bytes(whole)
+    assert zipfile.is_zipfile(tmp_path / "before.pth")
+    with pytest.raises(ModelError, match="no zip archive"):
+        read_pickle(tmp_path / "before.pth")
+
+
+@pytest.mark.parametrize("error", [AttributeError, TypeError, IndexError, pickle.UnpicklingError])
+def test_whatever_goes_wrong_in_torchs_reader_is_one_clear_error(tmp_path, monkeypatch, error):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "a.pth")
+
+    def fail(*arguments, **options):
+        raise error("at odds with itself\nand more")
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(ModelError, match=r"damaged .at odds with itself."):
+        read_pickle(tmp_path / "a.pth")
 
 
 def test_the_second_guard_is_torchs_own(tmp_path, monkeypatch):

@@ -154,6 +154,12 @@ def identify(path: Path) -> tuple[Digests, Published | None]:
     return found, None
 
 
+def sha256_of(path: Path) -> str:
+    """Checksum of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def digests(path: Path) -> Digests:
     """Checksums of a file, in one pass; git's is that of `blob SIZE`, a zero byte, the content."""
     sha256 = hashlib.sha256()

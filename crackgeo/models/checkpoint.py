@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -74,10 +75,11 @@ def combine(sam: Tensors, delta: Tensors, scale: float = PAPER_SCALE) -> CrackSa
     ModelError
         Tensors are missing, or the two do not belong together.
     """
-    head, added, spec = read_delta(delta, scale)
-    encoder = encoder_tensors(sam)
-    _check_pair(encoder, head, added)
-    return assemble({**encoder, **head, **added}, spec)
+    with _foreign_tensors():
+        head, added, spec = read_delta(delta, scale)
+        encoder = encoder_tensors(sam)
+        _check_pair(encoder, head, added)
+        return assemble({**encoder, **head, **added}, spec)
 
 
 def start_training(sam: Tensors, spec: DeltaSpec) -> CrackSam:
@@ -88,10 +90,11 @@ def start_training(sam: Tensors, spec: DeltaSpec) -> CrackSam:
     sam : state dict of SAM, any image size, Meta's or Hugging Face's names
     spec : the deltas
     """
-    named = sam_names(sam)
-    weights = {**encoder_tensors(named), **_shared_head(named)}
-    network = build_cracksam(config_from_shapes(weights), spec)
-    _, left_over = network.load_state_dict(weights, strict=False)
+    with _foreign_tensors():
+        named = sam_names(sam)
+        weights = {**encoder_tensors(named), **_shared_head(named)}
+        network = build_cracksam(config_from_shapes(weights), spec)
+        _, left_over = network.load_state_dict(weights, strict=False)
     if left_over:
         raise ModelError(f"SAM's weights hold tensors of another network: {left_over[:3]}")
     return network
@@ -104,7 +107,8 @@ def load_cracksam(tensors: Tensors, metadata: Mapping[str, str]) -> CrackSam:
 
 def read_cracksam(tensors: Tensors, metadata: Mapping[str, str]) -> CrackSam:
     """The network of a model file with its deltas apart, to be trained further."""
-    return assemble(tensors, _delta_of(tensors, metadata))
+    with _foreign_tensors():
+        return assemble(tensors, _delta_of(tensors, metadata))
 
 
 def model_metadata(network: CrackSam) -> dict[str, str]:
@@ -127,16 +131,21 @@ def assemble(tensors: Tensors, spec: DeltaSpec) -> CrackSam:
     """A network with these tensors, which must be all of its own and no others."""
     with torch.device("meta"):  # no time spent on start values that are replaced
         network = build_cracksam(config_from_shapes(tensors), spec)
-    floats = {name: tensor.float() for name, tensor in tensors.items()}
+    network.load_state_dict({k: v.float() for k, v in tensors.items()}, assign=True)
+    return network
+
+
+@contextmanager
+def _foreign_tensors() -> Iterator[None]:
+    """One error for names and shapes that no network has; torch's message says which they are."""
     try:
-        network.load_state_dict(floats, assign=True)
-    except RuntimeError as error:  # torch names the tensors that are missing or misshapen
+        yield
+    except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError) as error:
         detail = " ".join(str(error).split())[:300]
         raise ModelError(
             f"the tensors do not make a CrackSAM network: {detail}",
             "get the weights again; SAM and delta must be of the same ViT",
         ) from error
-    return network
 
 
 def sam_names(tensors: Tensors) -> dict[str, Tensor]:
@@ -277,7 +286,8 @@ def _check_pair(encoder: Tensors, head: Tensors, added: Tensors) -> None:
             f"the delta tells {len(tokens)} classes apart, not crack from background",
             "only deltas with two mask tokens are crack models",
         )
-    width = next((t.shape[1] for k, t in added.items() if k.endswith((".q", "down.weight"))), None)
+    inwards = (t for k, t in added.items() if ".lora_a." in k or k.endswith("down.weight"))
+    width = next((tensor.shape[1] for tensor in inwards), None)
     depth = _count(added, _BLOCK)
     if width is not None and (width, depth) != (config.embed_dim, config.depth):
         raise ModelError(
@@ -323,7 +333,10 @@ def _count(tensors: Tensors, prefix: str) -> int:
     """How many numbered modules there are under a prefix: 0 to the highest."""
     cut = len(prefix) + 1
     names = (name[cut:] for name in tensors if name.startswith(f"{prefix}."))
-    return 1 + max((int(name.split(".")[0]) for name in names), default=-1)
+    count = 1 + max((int(name.split(".")[0]) for name in names), default=-1)
+    if count > len(tensors):  # before a network of that many modules is built
+        raise ModelError(f"{prefix} counts to {count}, among {len(tensors)} tensors")
+    return count
 
 
 def _get(tensors: Tensors, name: str) -> Tensor:

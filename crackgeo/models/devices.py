@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import torch
 
@@ -40,17 +41,17 @@ def resolve_devices(device: str) -> tuple[torch.device, ...]:
     return (torch.device("cuda", index),)
 
 
-def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The arithmetic that `--precision` means on a device.
+def resolve_precision(precision: str, *devices: torch.device) -> torch.dtype:
+    """The arithmetic that `--precision` means on devices of one type.
 
-    `auto` is the fastest one that the hardware has natively: bf16 where there is such a
+    `auto` is the fastest one that all of them have natively: bf16 where there is such a
     unit, fp16 on older cards with tensor cores and on Apple GPUs, else fp32.
     """
     if precision == "auto":
-        return _fastest(device)
+        return _fastest(devices)
     if precision not in PRECISIONS:
         raise UsageError(f"--precision {precision}: unknown", "use auto, fp32, bf16 or fp16")
-    if precision == "fp16" and device.type == "cpu":
+    if precision == "fp16" and devices[0].type == "cpu":
         raise UsageError(
             "--precision fp16: processors do not compute in it", "use --precision bf16 or fp32"
         )
@@ -68,12 +69,12 @@ def _best() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _fastest(device: torch.device) -> torch.dtype:
-    if device.type == "mps":
+def _fastest(devices: Sequence[torch.device]) -> torch.dtype:
+    if devices[0].type == "mps":
         return torch.float16
-    if device.type == "cpu":
+    if devices[0].type == "cpu":
         return torch.bfloat16 if cpu_has_bf16() else torch.float32
-    capability = torch.cuda.get_device_capability(device)
+    capability = min(torch.cuda.get_device_capability(device) for device in devices)
     if capability >= _NATIVE_BF16:
         return torch.bfloat16
     return torch.float16 if capability >= _TENSOR_CORES else torch.float32

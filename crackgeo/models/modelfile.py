@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import ModelError
 from ..files import atomic_output
-from .catalogue import digests
+from .catalogue import sha256_of
 from .protocol import ModelInfo
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _info(path: Path, metadata: dict[str, str]) -> ModelInfo:
     if "tile_px" in numbers:
         numbers["tile_px"] = int(numbers["tile_px"])
     name = metadata.get("name", path.stem)
-    return ModelInfo(name, digests(path).sha256, metadata=metadata, **numbers)  # type: ignore[arg-type]
+    return ModelInfo(name, sha256_of(path), metadata=metadata, **numbers)  # type: ignore[arg-type]
 
 
 def _number(path: Path, key: str, text: str) -> float:

@@ -8,7 +8,6 @@ storage. There is no second attempt by other means.
 
 from __future__ import annotations
 
-import pickle
 import pickletools
 import zipfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from torch import Tensor
 from ..errors import ModelError
 
 TORCH_MIN = (2, 10)
+_ZIP_MAGIC = b"PK\x03\x04"
 _NAMES_MAX_BYTES = 64 << 20  # a state dict's pickle holds names and shapes only
 _ALLOWED = frozenset(
     {
@@ -47,7 +47,9 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     _check_content(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a pickle can make its reader fail in any way
         raise ModelError(f"{path}: truncated or damaged ({_first_line(error)})", _AGAIN) from error
     if not isinstance(content, dict) or not all(
         isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
@@ -71,7 +73,10 @@ def _check_torch() -> None:
 def _check_content(path: Path) -> None:
     if not path.is_file():
         raise ModelError(f"{path}: no such file", "check the path")
-    if not zipfile.is_zipfile(path):
+    with path.open("rb") as file:
+        begins_as_archive = file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
+    # torch goes by the first bytes and zipfile by the last; otherwise it is torch's old format
+    if not (begins_as_archive and zipfile.is_zipfile(path)):
         raise ModelError(
             f"{path}: truncated, or not a .pth file of torch >= 1.6 (no zip archive)", _AGAIN
         )
@@ -86,14 +91,19 @@ def _check_content(path: Path) -> None:
 def _globals(path: Path) -> Iterator[str]:
     """Everything that the archive's pickle imports, as `module name`, without running it."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            pickles = [item for item in archive.infolist() if item.filename.endswith(".pkl")]
-            if len(pickles) != 1 or pickles[0].file_size > _NAMES_MAX_BYTES:
-                raise ModelError(f"{path}: not a .pth file of torch", _AGAIN)
-            program = archive.read(pickles[0])
-        yield from _imports(program)
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+        yield from _imports(_program(path))
+    except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, OSError) as error:
         raise ModelError(f"{path}: truncated or damaged ({_first_line(error)})", _AGAIN) from error
+
+
+def _program(path: Path) -> bytes:
+    """The pickle that `torch.load` will run, from its own reader: two could see two archives."""
+    with zipfile.ZipFile(path) as archive:
+        pickles = [x for x in archive.infolist() if x.filename.lower().endswith(".pkl")]
+    if len(pickles) != 1 or pickles[0].file_size > _NAMES_MAX_BYTES:
+        raise ModelError(f"{path}: not a .pth file of torch", _AGAIN)
+    program: bytes = torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")
+    return program
 
 
 def _imports(program: bytes) -> Iterator[str]:

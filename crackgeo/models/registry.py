@@ -48,7 +48,7 @@ def load_model(
     from .modelfile import open_model_file
     from .runtime import Scaling, TorchSegmenter
 
-    resolve_precision(precision, resolve_devices(device)[0])
+    resolve_precision(precision, *resolve_devices(device))
     file = open_model_file(path)
     factor, offset = file.normalisation
     scaling = Scaling(factor, offset, file.temperature)

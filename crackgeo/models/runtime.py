@@ -18,13 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..errors import InputError, ResourceError
+from ..errors import InputError, ModelError, ResourceError
 from .devices import NAMES, resolve_devices, resolve_precision
 from .protocol import ModelInfo
 
 CPU_BATCH = 1  # a tile keeps the cores busy; more is no faster and costs 80 MiB each
 CARD_BATCH_MAX = 64
 CARD_MEMORY_SHARE = 0.6  # of the free memory; the rest is for fragmentation and other programs
+# what allocators without an error class of their own say: the CPU's, MPS's, cuBLAS's and cuDNN's
+_NO_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
 
 
 @runtime_checkable
@@ -73,7 +75,7 @@ class TorchSegmenter:
         batch_size: int | None = None,
     ) -> None:
         self.devices = resolve_devices(device)
-        self.dtype = resolve_precision(precision, self.devices[0])
+        self.dtype = resolve_precision(precision, *self.devices)
         self._info = info
         self._scaling = scaling
         prepared = _prepare(network, self.dtype)
@@ -117,6 +119,8 @@ class TorchSegmenter:
             The array is not such tiles.
         ResourceError
             Not even a single tile fits into memory.
+        ModelError
+            What comes out is no number: a damaged model, or a precision that it does not bear.
         """
         return self._run(images, probabilities=True)
 
@@ -132,11 +136,13 @@ class TorchSegmenter:
             (replica, images[start:stop], out[start:stop], probabilities)
             for replica, start, stop in zip(self._replicas, bounds, bounds[1:], strict=False)
         ]
-        if len(jobs) == 1:
-            self._run_on(*jobs[0])
-        else:
-            with ThreadPoolExecutor(len(jobs)) as pool:
-                list(pool.map(lambda job: self._run_on(*job), jobs))
+        with _exact(self.dtype):
+            if len(jobs) == 1:
+                self._run_on(*jobs[0])
+            else:
+                with ThreadPoolExecutor(len(jobs)) as pool:
+                    list(pool.map(lambda job: self._run_on(*job), jobs))
+        self._check_numbers(out)
         return out
 
     def _check(self, images: NDArray[np.uint8]) -> None:
@@ -147,6 +153,15 @@ class TorchSegmenter:
                 "cut or scale the images to that size, as RGB",
             )
 
+    def _check_numbers(self, out: NDArray[np.float32]) -> None:
+        if np.isfinite(out).all():
+            return
+        verify = "the file may be damaged: crackgeo models verify"
+        raise ModelError(
+            f"{self.info.name}: its results in {self.precision} are no numbers",
+            verify if self.dtype == torch.float32 else f"use --precision fp32; else {verify}",
+        )
+
     def _run_on(
         self,
         replica: nn.Module,
@@ -155,13 +170,14 @@ class TorchSegmenter:
         probabilities: bool,
     ) -> None:
         """Run all images on one device; results are fetched one batch late, so it never waits."""
-        waiting: list[tuple[slice, Tensor]] = []
+        waiting: list[tuple[slice, Arriving]] = []
         for part, result in self._batches(replica, images, probabilities):
-            waiting.append((part, result))
+            waiting.append((part, Arriving(result)))
             if len(waiting) > 1:
-                _fetch(out, *waiting.pop(0))
-        for part, result in waiting:
-            _fetch(out, part, result)
+                earlier, arriving = waiting.pop(0)
+                out[earlier] = arriving.wait()
+        for part, arriving in waiting:
+            out[part] = arriving.wait()
 
     def _batches(
         self, replica: nn.Module, images: NDArray[np.uint8], probabilities: bool
@@ -186,8 +202,7 @@ class TorchSegmenter:
         except (torch.OutOfMemoryError, MemoryError):
             pass
         except RuntimeError as error:
-            # the CPU and MPS allocators have no error class of their own
-            if not any(t in str(error) for t in ("allocate memory", "out of memory")):
+            if not any(text in str(error) for text in _NO_MEMORY):
                 raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -205,18 +220,19 @@ class TorchSegmenter:
         self, replica: nn.Module, images: NDArray[np.uint8], probabilities: bool
     ) -> Tensor:
         first = next(replica.parameters())
-        with torch.inference_mode(), _exact(self.dtype):
+        with torch.inference_mode():
             pixels = _to_device(images, first.device).permute(0, 3, 1, 2)
             # bytes travel, and become numbers on the device; NHWC is channels-last already
-            x = pixels.to(first.dtype).mul_(self._scaling.factor).add_(self._scaling.offset)
-            logits: Tensor = replica(x)[:, 0].float()
+            x = pixels.float().mul_(self._scaling.factor).add_(self._scaling.offset)
+            logits: Tensor = replica(x.to(first.dtype))[:, 0].float()
             return (logits / self._scaling.temperature).sigmoid_() if probabilities else logits
 
     def _choose_chunk(self) -> int:
-        device = self.devices[0]
-        if device.type != "cuda":
+        if self.devices[0].type != "cuda":
             return CPU_BATCH
-        return fitting_batch(torch.cuda.mem_get_info(device)[0], self._card_bytes_per_tile())
+        per_tile = self._card_bytes_per_tile()
+        free = min(torch.cuda.mem_get_info(device)[0] for device in self.devices)
+        return fitting_batch(free, per_tile)
 
     def _card_bytes_per_tile(self) -> int:
         """Memory one tile takes on the first card beside the weights, by trying."""
@@ -224,8 +240,9 @@ class TorchSegmenter:
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         tile = np.zeros((1, side, side, 3), np.uint8)
-        if self._try_forward(self._replicas[0], tile, True) is None:
-            self._halve(1)
+        with _exact(self.dtype):
+            if self._try_forward(self._replicas[0], tile, True) is None:
+                self._halve(1)
         torch.cuda.synchronize(device)
         return max(torch.cuda.max_memory_allocated(device) - before, 1)
 
@@ -257,10 +274,32 @@ def _to_device(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     return pixels.to(device)
 
 
-def _fetch(out: NDArray[np.float32], part: slice, result: Tensor) -> None:
-    out[part] = result.cpu().numpy()
+class Arriving:
+    """A result on its way from the device; the copy begins at once and nobody waits for it.
+
+    Only into pinned memory does a copy go on by itself.
+    """
+
+    def __init__(self, result: Tensor) -> None:
+        self._host = result
+        self._arrived: torch.cuda.Event | None = None
+        if result.device.type == "cuda":
+            self._host = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
+            self._host.copy_(result, non_blocking=True)
+            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._arrived.record(torch.cuda.current_stream(result.device))
+
+    def wait(self) -> NDArray[np.float32]:
+        """The values, once they are there."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        values: NDArray[np.float32] = self._host.cpu().numpy()
+        return values
 
 
 def _exact(dtype: torch.dtype) -> AbstractContextManager[None]:
-    """Without TF32 in fp32, which is the reference; convolutions would use it by default."""
+    """Without TF32 in fp32, which is the reference; convolutions would use it by default.
+
+    The setting is the process's, so it is changed once around all devices' threads.
+    """
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=dtype != torch.float32)
