@@ -42,6 +42,7 @@ SUMMARY = "chips.json"
 COLUMNS = ("split", "set", "image", "mask", "licence", "row", "col", "known_px", "crack_px")
 LEAST_KNOWN = 0.02  # a chip with less labelled ground teaches nothing
 CONTACT_CHIPS = 24
+MANY_EMPTY = 0.5  # share of a folder's masks
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,8 @@ def make_chips(
         shift = find_shift(records)
         size_px = None if labels is None else max(r["size"] for r in rows)
         _warn(rows, shift, listening)
+        if labels is None:
+            _warn_of_empty(rows, listening)
         write_contact_sheet(part / "contact_sheet.png", _to_show(records, rows))
         counts = _counts(rows)
         result = ChipSummary(output, *counts, size_px, shift, tuple(heard))
@@ -251,6 +254,16 @@ def _warn(rows: Sequence[dict[str, Any]], shift: Shift | None, monitor: Monitor)
         monitor.warn(
             f"labels lie {shift.distance_px:.0f} px off the dark ridges: moved by {shift.cols:+d} "
             f"columns and {shift.rows:+d} rows they would fit; were they drawn on another image?"
+        )
+
+
+def _warn_of_empty(rows: Sequence[dict[str, Any]], monitor: Monitor) -> None:
+    """Crack-free pictures teach, too, but most of a folder without a crack looks like a mistake."""
+    empty = sum(not row["crack_px"] for row in rows)
+    if empty > MANY_EMPTY * len(rows):
+        monitor.warn(
+            f"{empty} of {len(rows)} masks are empty: they are learned from as pictures without a "
+            "crack; leave pictures out that nobody has labelled"
         )
 
 

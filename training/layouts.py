@@ -25,6 +25,7 @@ from crackgeo.errors import InputError
 
 from .blocks import TRAIN, VAL
 from .evaluate import PICTURES
+from .pairs import check_mask
 
 _SPLITS = (TRAIN, VAL, "test")
 _BACKGROUND = 1  # of CrackForest's segments; the others are cracks
@@ -52,14 +53,7 @@ class Pair:
         mask = cv2.imread(str(self.mask), cv2.IMREAD_GRAYSCALE)
         if mask is None:
             raise InputError(f"{self.mask}: missing, or not an image")
-        levels = np.bincount(mask.ravel(), minlength=256)
-        if levels[64:192].sum() > 0.2 * mask.size:  # JPEG blurs edges, but not a fifth of a mask
-            raise InputError(f"{self.mask}: is a grey picture, not a mask", "crack 255, other 0")
-        if 0 < int(mask.max()) <= 127:
-            raise InputError(
-                f"{self.mask}: its greatest value is {mask.max()}, so nothing in it is crack",
-                "make crack 255 and background 0",
-            )
+        check_mask(np.asarray(mask, np.uint8), self.mask)
         return (mask > 127).astype(np.uint8)
 
 

@@ -18,6 +18,7 @@ from crackgeo.files import output_errors
 from .data import IGNORE, Record, read_pair
 
 UNKNOWN = 127  # in a mask file; a reader that knows no open ground takes it for background
+GREY_SHARE = 0.2  # JPEG blurs edges, but not a fifth of a mask
 _CODES = np.array([0, UNKNOWN, 255])
 
 
@@ -27,13 +28,34 @@ def read_label(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     Raises
     ------
     InputError
-        A file is missing or no image, or their sizes differ.
+        A file is missing or no image, their sizes differ, or the mask is none, see `check_mask`.
     """
     image, label = read_pair(record)
     mask = cv2.imread(str(record.mask), cv2.IMREAD_GRAYSCALE)
-    if mask is not None and np.isin(mask, _CODES).all():
+    assert mask is not None  # it was read just now
+    if np.isin(mask, _CODES).all():
         label[mask == UNKNOWN] = IGNORE
+    else:
+        check_mask(np.asarray(mask, np.uint8), record.mask)
     return image, label
+
+
+def check_mask(mask: NDArray[np.uint8], path: Path) -> None:
+    """Refuse what would be taken for a mask without a crack, or is no mask at all.
+
+    Raises
+    ------
+    InputError
+        The greatest value is no crack, as in masks of 0 and 1; or many values are grey.
+    """
+    levels = np.bincount(mask.ravel(), minlength=256)
+    if levels[64:192].sum() > GREY_SHARE * mask.size:
+        raise InputError(f"{path}: is a grey picture, not a mask", "crack 255, other 0")
+    if 0 < int(mask.max()) <= UNKNOWN:
+        raise InputError(
+            f"{path}: its greatest value is {mask.max()}, so nothing in it is crack",
+            "make crack 255 and background 0",
+        )
 
 
 def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:

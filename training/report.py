@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from crackgeo.files import output_errors
+
 from .evaluate import Evaluation, SetScore
 
 COLUMNS = {
@@ -81,8 +83,13 @@ def _plain(score: SetScore) -> dict[str, Any]:
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> None:
-    """Write scores.md, scores.csv and scores.json into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write scores.md, scores.csv and scores.json into a folder; ResourceError if it refuses."""
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_files(evaluation, folder)
+
+
+def _write_files(evaluation: Evaluation, folder: Path) -> None:
     head = f"# {evaluation.model} ({evaluation.model_sha256[:12]})\n\n{_rule_line(evaluation)}\n\n"
     (folder / "scores.md").write_text(head + to_markdown(evaluation.scores), encoding="utf-8")
     text = json.dumps(to_dict(evaluation), indent=1)

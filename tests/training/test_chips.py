@@ -194,6 +194,18 @@ def test_broken_folders_are_named(tmp_path, capsys):
         make_chips(tmp_path / "in", tmp_path / "out")
 
 
+def test_a_folder_of_mostly_empty_masks_is_told(tmp_path):
+    for i in range(3):
+        crack = picture(tmp_path / "in" / "images" / f"{i}.png")
+        (tmp_path / "in" / "masks").mkdir(exist_ok=True)
+        save_mask(tmp_path / "in" / "masks" / f"{i}.png", crack if i == 0 else 0 * crack)
+    made = make_chips(tmp_path / "in", tmp_path / "out")
+    assert any("2 of 3 masks are empty" in warning for warning in made.warnings)
+    save_mask(tmp_path / "in" / "masks" / "1.png", crack)
+    made = make_chips(tmp_path / "in", tmp_path / "out2")
+    assert not any("masks are empty" in warning for warning in made.warnings)
+
+
 def test_the_command_says_what_it_made(survey, tmp_path, capsys):
     arguments = ["chips", str(survey[0]), "--labels", str(survey[1]), "-o", str(tmp_path / "c")]
     assert cli.run([*arguments, "--chip-px", "112", "--json"]) == 0

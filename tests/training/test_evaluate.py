@@ -11,7 +11,7 @@ from crackgeo_training.report import to_dict, to_markdown, write_report
 from crackgeo_training.sheets import panel, write_extremes
 from pictures import SETS, DarkModel, labelled
 
-from crackgeo.errors import Cancelled, InputError
+from crackgeo.errors import Cancelled, InputError, ResourceError
 from crackgeo.models.protocol import ModelInfo
 from crackgeo.monitor import Monitor
 
@@ -58,6 +58,24 @@ def test_a_folder_without_pictures(tmp_path):
     (tmp_path / "masks").mkdir()
     with pytest.raises(InputError, match="holds no picture"):
         find_records(tmp_path, None)
+
+
+@pytest.mark.parametrize("factor", [1 / 255, 0.4])
+def test_masks_that_are_none_are_refused(tmp_path, factor):
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    image, mask = labelled(0, 4)
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), image)
+    cv2.imwrite(str(tmp_path / "masks" / "a.png"), (mask * factor).round().astype(np.uint8))
+    with pytest.raises(InputError, match=r"a\.png: its greatest value"):
+        evaluate(DarkModel(), find_records(tmp_path, None))
+
+
+def test_a_report_that_cannot_be_written_is_said(data, tmp_path):
+    result = evaluate(DarkModel(), find_records(data, "val"))
+    (tmp_path / "report").write_text("a file is in the way")
+    with pytest.raises(ResourceError, match="report"):
+        write_report(result, tmp_path / "report")
 
 
 def test_the_rule_is_the_models_own_unless_told_otherwise():

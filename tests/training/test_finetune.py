@@ -13,12 +13,14 @@ from crackgeo_training import finetune_report, jobs
 from crackgeo_training.bases import Base, load_base, parse_delta
 from crackgeo_training.finetune import FinetuneSpec, finetune
 from crackgeo_training.fit import trained_state
+from crackgeo_training.jobs import training_dtype
 from pictures import DarkModel, write_folder
 from safetensors.torch import save_file
 from test_models_cracksam import TINY
 
 from crackgeo import cli
 from crackgeo.errors import Cancelled, InputError, ModelError, UsageError
+from crackgeo.models import devices
 from crackgeo.models.deltas import DeltaSpec
 from crackgeo.models.modelfile import read_metadata, read_tensors
 from crackgeo.models.protocol import ModelInfo
@@ -93,17 +95,22 @@ def test_the_command_makes_a_model_that_loads(small, data, tmp_path, capsys):
     assert len(list((run / "sheets").iterdir())) == 2
 
 
-def test_an_interrupted_run_goes_on_to_the_same_file(quick, data, tmp_path):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_interrupted_run_goes_on_to_the_same_file(quick, data, tmp_path, precision):
     whole = tmp_path / "whole.safetensors"
-    finetune(data, whole, spec=SPEC)
+    spec = replace(SPEC, precision=precision)
+    finetune(data, whole, spec=spec)
     parts = tmp_path / "parts.safetensors"
     with pytest.raises(Cancelled, match="checkpoint lies in") as caught:
-        finetune(data, parts, spec=SPEC, monitor=stop_at(1))
+        finetune(data, parts, spec=spec, monitor=stop_at(1))
     assert "--resume" in caught.value.remedy
     assert not parts.exists()
     with pytest.raises(UsageError, match="holds a run already"):
-        finetune(data, parts, spec=SPEC)
-    finetune(data, parts, spec=SPEC, resume=True)
+        finetune(data, parts, spec=spec)
+    other = replace(spec, precision={"fp32": "bf16", "bf16": "fp32"}[precision])
+    with pytest.raises(UsageError, match="other data or options"):
+        finetune(data, parts, spec=other, resume=True)
+    finetune(data, parts, spec=spec, resume=True)
     one, two = read_tensors(whole), read_tensors(parts)
     assert all(torch.equal(one[name], two[name]) for name in one)
     ends = [torch.load(tmp_path / f"{n}.run" / "checkpoint.pt") for n in ("whole", "parts")]
@@ -207,6 +214,28 @@ def test_fresh_deltas_begin_on_sams_own_weights(quick, data, tmp_path):
     assert read_metadata(out)["adapter_dim"] == "3"
     with pytest.raises(ModelError, match="not a crackgeo model"):
         load_model(out)
+
+
+def test_a_run_does_not_go_on_with_another_delta(quick, data, tmp_path):
+    save_file(build_cracksam(TINY).state_dict(), tmp_path / "sam.safetensors")
+    out, name = tmp_path / "delta.safetensors", str(tmp_path / "sam.safetensors")
+    with pytest.raises(Cancelled):
+        finetune(data, out, name, SPEC, monitor=stop_at(1), delta="lora=qv:2")
+    with pytest.raises(UsageError, match="other data or options"):
+        finetune(data, out, name, SPEC, resume=True, delta="lora=qk:2")
+
+
+def test_precision_follows_base_and_device(monkeypatch):
+    cpu, card = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: True)
+    assert training_dtype("auto", cpu, True) is torch.bfloat16
+    monkeypatch.setattr(devices, "cpu_has_bf16", lambda: False)
+    assert training_dtype("auto", cpu, True) is torch.float32
+    assert training_dtype("bf16", cpu, True) is torch.bfloat16
+    assert training_dtype("auto", card, False) is torch.float16  # as in the paper
+    assert training_dtype("auto", card, True) is torch.float32
+    with pytest.raises(UsageError, match="fp16"):
+        training_dtype("fp16", cpu, False)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,19 @@ def test_wrong_places_are_named(tmp_path):
         draw(tmp_path / "text.gpkg")
 
 
+def test_features_without_a_shape_are_told(tmp_path):
+    import geopandas
+    import shapely
+
+    path = write_lines(tmp_path / "a.gpkg", [LINE, LINE], width_mm=[10.0, 10.0])
+    table = geopandas.read_file(path)
+    table.loc[1, "geometry"] = shapely.LineString()
+    table.to_file(tmp_path / "b.gpkg", layer="cracks")
+    said = []
+    draw(tmp_path / "b.gpkg", said)
+    assert any("1 features without line or polygon are left out" in text for text in said)
+
+
 def test_the_layer_is_asked_for_where_it_is_not_clear(tmp_path):
     path = write_lines(tmp_path / "a.gpkg", [LINE], layer="one", width_mm=[10.0])
     assert draw(path).sum() > 0

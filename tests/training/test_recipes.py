@@ -9,11 +9,14 @@ from crackgeo_training.data import read_manifest
 from crackgeo_training.local_data import AUGMENT, BASE_SAYS, LocalData, LocalSamples
 from crackgeo_training.paper_data import PaperSamples, turned
 from crackgeo_training.recipes import COMPACT, PAPER, paper_loss, schedule
+from test_models_cracksam import TINY
 
 from crackgeo.errors import UsageError
 from crackgeo.models.compact import CompactNet
+from crackgeo.models.deltas import DeltaSpec
 from crackgeo.models.protocol import ModelInfo
 from crackgeo.models.runtime import Scaling
+from crackgeo.models.sam import build_cracksam
 
 
 @pytest.fixture
@@ -97,6 +100,22 @@ def test_replayed_samples_ask_for_what_the_base_said(base):
         both = loss(images, torch.cat([label[:1], 0 * label[1:]]))
     assert both > moved / 2  # half the batch by its mask, half by the base
     assert moved > at_start + 0.01
+
+
+def test_sparing_memory_changes_no_gradient():
+    def gradients(spare):
+        torch.manual_seed(6)
+        network = build_cracksam(TINY, DeltaSpec("qv", 2, adapter_dim=4)).train()
+        if spare:
+            recipes.save_memory(network)
+        images, label = torch.rand(1, 3, 448, 448), torch.ones(1, 1, 448, 448, dtype=torch.uint8)
+        paper_loss(network.class_logits(images), label).backward()
+        return {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
+
+    plain, spared = gradients(False), gradients(True)
+    assert plain.keys() == spared.keys()
+    assert all(torch.allclose(plain[name], spared[name], atol=1e-7) for name in plain)
+    assert any(".lora_b" in name and plain[name].abs().max() > 0 for name in plain)
 
 
 def test_weights_are_pulled_back_to_where_they_began(base):
