@@ -52,7 +52,8 @@ class Recipe:
     replay_weight: float = 1.0
 
 
-COMPACT = Recipe(lr=5e-4, warmup=20, weight_decay=0.0, anchor=10.0, replay_weight=4.0)
+# replay_weight 4 cost .02 on older pictures, 12 nothing, for .02 less of the local gain
+COMPACT = Recipe(lr=5e-4, warmup=20, weight_decay=0.0, anchor=10.0, replay_weight=12.0)
 PAPER = Recipe(lr=4e-4, warmup=300, power=6.0)  # Ge et al. 2024; weight decay is AdamW's own
 
 
