@@ -105,7 +105,7 @@ def header_errors(path: str | Path) -> Iterator[None]:
     except (RasterioError, CPLE_BaseError, ValueError, OSError) as error:
         # CPLE_BaseError: GDAL opens some damaged files and complains at the next question only
         raise InputError(
-            f"{path}: not a raster that can be read ({error})",
+            f"{path}: not a raster that can be read ({_reason(error)})",
             "check that the file is complete and opens in a GIS, e.g. with gdalinfo",
         ) from error
 
@@ -209,7 +209,7 @@ def read_error(dataset: DatasetReader, band: int, window: Window, cause: Excepti
     if not is_local(dataset.name):
         return InputError(
             f"{dataset.name}: rows {window.row} to {window.row_end - 1} could not be read after "
-            f"{len(REREAD_PAUSES_S) + 1} attempts ({cause})",
+            f"{len(REREAD_PAUSES_S) + 1} attempts ({_reason(cause)})",
             "check network and address, then go on with --resume; or copy the raster here first",
         )
     where = f"rows {window.row} to {window.row_end - 1}"
@@ -217,9 +217,16 @@ def read_error(dataset: DatasetReader, band: int, window: Window, cause: Excepti
     if bad is not None:
         where = f"the block at row {bad.row}, column {bad.col} ({bad.height} x {bad.width} px)"
     return InputError(
-        f"{dataset.name}: damaged or cut short, {where} cannot be read ({cause})",
+        f"{dataset.name}: damaged or cut short, {where} cannot be read ({_reason(cause)})",
         "copy or export the raster again, or leave the damaged part out with --bbox",
     )
+
+
+def _reason(error: BaseException) -> str:
+    """What GDAL said at first; rasterio's own words only say that there was an error."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)
 
 
 def _first_bad_block(dataset: DatasetReader, band: int, window: Window) -> Window | None:

@@ -11,10 +11,11 @@ import glob
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from .errors import ResourceError, UsageError
 
@@ -25,6 +26,47 @@ _FORBIDDEN = {
     errno.EPERM: "no permission to write there",
     errno.EROFS: "the disk is read-only",
 }
+
+
+class Format(NamedTuple):
+    """What a file is, and the endings of its name; none if any will do."""
+
+    name: str
+    suffixes: tuple[str, ...]
+
+
+GEOPACKAGE = Format("GeoPackage", (".gpkg",))
+GEOTIFF = Format("GeoTIFF", (".tif", ".tiff"))
+PNG = Format("PNG picture", (".png",))
+JSON = Format("JSON file", ())
+
+
+def check_names(outputs: Iterable[tuple[Path | None, Format]], inputs: Iterable[Path]) -> None:
+    """Find outputs that would replace an input or each other, or whose names mislead.
+
+    Parameters
+    ----------
+    outputs : None stands for one that is not wanted
+    inputs : whatever the run reads
+
+    Raises
+    ------
+    UsageError
+        Names the output.
+    """
+    taken = {path.resolve() for path in inputs}
+    for path, kind in outputs:
+        if path is None:
+            continue
+        if kind.suffixes and path.suffix.lower() not in kind.suffixes:
+            better = path.with_suffix(kind.suffixes[0]).name
+            raise UsageError(f"{path}: what is written is a {kind.name}", f"name it {better}")
+        if path.resolve() in taken:
+            raise UsageError(
+                f"{path}: is an input of this run, or another of its outputs",
+                "choose another name",
+            )
+        taken.add(path.resolve())
 
 
 def check_output(target: Path, overwrite: bool = False) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-from .files import check_output
+from .files import GEOPACKAGE, GEOTIFF, JSON, PNG, check_names, check_output
 from .inputs import find_inputs
 from .monitor import SILENT, Monitor
 from .predict_run import PredictKeywords, PredictOptions, StrPath, run_prediction
@@ -66,10 +66,15 @@ def map_cracks(
     rules = VectorRules(threshold, threshold_low, min_length_m, max_width_mm, stations_m)
     rules.check()
     options = PredictOptions(**prediction)
+    rasters = find_inputs(inputs)
+    check_names(
+        [(output, GEOPACKAGE), (kept, GEOTIFF), (picture, PNG), (record_to, JSON)],
+        [*rasters, *options.files],
+    )
     with WorkFolder(output, resume, overwrite, monitor) as work:
         for path in filter(None, (kept, picture, record_to)):
             check_output(path, work.may_replace)
-        first = run_prediction(find_inputs(inputs), kept, options, work, stages.monitor)
+        first = run_prediction(rasters, kept, options, work, stages.monitor)
         result, vectors, record = run_vectorization(
             first.raster,
             output,
@@ -131,13 +136,16 @@ def predict_raster(
     """
     options = PredictOptions(**prediction)
     stages = StageClock(monitor)
-    with WorkFolder(Path(output), resume, overwrite, monitor) as work:
-        if report is not None:
-            check_output(Path(report), work.may_replace)
-        done = run_prediction(find_inputs(inputs), Path(output), options, work, stages.monitor)
-        if report is not None:
+    output, rasters = Path(output), find_inputs(inputs)
+    record_to = Path(report) if report else None
+    check_names([(output, GEOTIFF), (record_to, JSON)], [*rasters, *options.files])
+    with WorkFolder(output, resume, overwrite, monitor) as work:
+        if record_to is not None:
+            check_output(record_to, work.may_replace)
+        done = run_prediction(rasters, output, options, work, stages.monitor)
+        if record_to is not None:
             record = run_record(done.source, {}, done.started, stages)
-            write_report(Path(report), record, done.result.to_dict(), work.may_replace)
+            write_report(record_to, record, done.result.to_dict(), work.may_replace)
         work.finish()
     return done.result
 
@@ -174,4 +182,7 @@ def vectorize_raster(
         With the remedy in it; no output is left behind.
     """
     rules = VectorRules(threshold, threshold_low, min_length_m, max_width_mm, stations_m)
-    return run_vectorization(Path(input), Path(output), rules, overwrite, monitor)[0]
+    rules.check()
+    input, output = Path(input), Path(output)
+    check_names([(output, GEOPACKAGE)], [input])
+    return run_vectorization(input, output, rules, overwrite, monitor)[0]

@@ -126,6 +126,12 @@ class PredictOptions:
         """Open one raster, on a grid of its own."""
         return open_image(path, self.band_spec, self.gsd_m, monitor, self.on_error)
 
+    @property
+    def files(self) -> list[Path]:
+        """Files that a run reads beside the rasters, as far as they are some."""
+        model = self.model if isinstance(self.model, str | os.PathLike) else None
+        return [Path(path) for path in (self.aoi, model) if path is not None]
+
     def area(self, grid: Grid) -> Area:
         """The part asked for."""
         return resolve_area(grid, self.bbox, Path(self.aoi) if self.aoi else None)

@@ -26,6 +26,7 @@ from .dataset import (
     gdal_environment,
     gdal_window,
     is_local,
+    open_dataset,
     read_error,
     reopen_remote,
 )
@@ -113,12 +114,14 @@ def look_for_marks(dataset: DatasetReader, plan: BandPlan, spec: BandSpec) -> Ba
     if plan.is_marked or np.dtype(dataset.dtypes[plan.bands[0] - 1]).kind not in "uf":
         return plan
     rest = {*range(1, dataset.count + 1)} - {*plan.bands}
-    if spec.bands is None and len(rest) == 1:
-        (band,) = rest
-        values = [sample.ravel() for sample in _border(dataset, [band])]
-        if values and is_mask(np.concatenate(values)):
-            return replace(plan, alpha=band)
-    has_collar = any(is_black(sample).all() for sample in _border(dataset, list(plan.bands)))
+    # a handle of its own: a virtual raster whose source is missing says so at the first read only
+    with open_dataset(dataset.name) as probe:
+        if spec.bands is None and len(rest) == 1:
+            (band,) = rest
+            values = [sample.ravel() for sample in _border(probe, [band])]
+            if values and is_mask(np.concatenate(values)):
+                return replace(plan, alpha=band)
+        has_collar = any(is_black(sample).all() for sample in _border(probe, list(plan.bands)))
     return replace(plan, has_collar=has_collar)
 
 

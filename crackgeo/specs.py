@@ -5,6 +5,7 @@ Frozen dataclasses, checked when made; a wrong value raises `UsageError` that na
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,7 +70,10 @@ class BandSpec:
             _require(min(self.bands) >= 1, "--bands counts from 1")
         if self.stretch is not None:
             low, high = self.stretch
-            _require(low < high, f"--stretch needs LOW < HIGH, not {low},{high}")
+            _require(
+                -math.inf < low < high < math.inf,
+                f"--stretch needs two numbers LOW < HIGH, not {low:g},{high:g}",
+            )
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,9 @@ class VectorSpec:
             0 < self.threshold_low <= self.threshold,
             f"--threshold-low must lie in (0, {self.threshold}], not {self.threshold_low}",
         )
-        _require(self.min_length_m >= 0, "--min-length must not be negative")
+        _require(
+            0 <= self.min_length_m < math.inf,
+            f"--min-length must be a length, 0 or more, not {self.min_length_m:g}",
+        )
         _require(self.max_width_mm > 0, "--max-width must be positive")
         _require(self.thin_iterations >= 1 and self.block_px >= 16, "blocks must be >= 16 px")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .coverage import coverage_table
 from .describe import describe_input
+from .errors import InputError, UsageError
 from .files import check_output
 from .grid import Grid, Window
 from .ground import has_ground_units
@@ -56,6 +57,8 @@ class VectorRules(NamedTuple):
             min_length_m=self.min_length_m or 0.0,
             max_width_mm=self.max_width_mm,
         )
+        if self.stations_m is not None and not 0 < self.stations_m < math.inf:
+            raise UsageError(f"--stations must be a positive length, not {self.stations_m:g}")
 
 
 def run_vectorization(
@@ -98,6 +101,8 @@ def run_vectorization(
         grid = raster.grid
         damaged = [Window(*(one[k] for k in _PLACE)) for one in source.skipped]
         coverage = coverage_table(raster, grid, damaged=damaged, monitor=monitor)
+    if coverage.surveyed_m2 == 0:
+        raise InputError(f"{input}: no data, all of it is nodata", "check how it was made")
     vectors.cracks.columns["source"] = _sources(vectors.cracks, grid, source, shares, window)
     options = {
         "threshold": spec.threshold,

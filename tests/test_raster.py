@@ -751,6 +751,25 @@ def test_a_vrt_without_its_source(tmp_path):
         image.read(image.grid.window)
 
 
+def test_a_mosaic_without_one_of_its_sources_is_an_error_not_black(tmp_path):
+    """GDAL says so at the first read only, and gives zeros afterwards."""
+    sources = ""
+    for left, name in ((0, "left.tif"), (120, "right.tif")):
+        write(tmp_path / name, picture(bands=1))
+        size = 'yOff="0" xSize="120" ySize="90"'
+        place = f'<SrcRect xOff="0" {size}/><DstRect xOff="{left}" {size}/>'
+        file = f'<SourceFilename relativeToVRT="1">{name}</SourceFilename>'
+        sources += f"<SimpleSource>{file}<SourceBand>1</SourceBand>{place}</SimpleSource>"
+    vrt, place = tmp_path / "m.vrt", "<GeoTransform>5e5, 1, 0, 5.4e6, 0, -1</GeoTransform>"
+    band = f'<VRTRasterBand dataType="Byte" band="1">{sources}</VRTRasterBand>'
+    vrt.write_text(f'<VRTDataset rasterXSize="240" rasterYSize="90">{place}{band}</VRTDataset>')
+    with open_image(vrt) as image:
+        assert image.read(image.grid.window)[1].all()
+    (tmp_path / "right.tif").unlink()
+    with open_image(vrt) as image, pytest.raises(InputError, match=r"right\.tif: No such file"):
+        image.read(image.grid.window)
+
+
 # ---------------------------------------------------------------- describe and checksum
 
 

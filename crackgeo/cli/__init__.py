@@ -7,7 +7,7 @@ from importlib import import_module
 
 import click
 
-from ..errors import CrackgeoError
+from ..errors import CrackgeoError, UsageError
 from ..version import __version__
 from .console import Console
 from .lifeline import watch_stdin
@@ -51,8 +51,8 @@ def cli() -> None:
 
         crackgeo map survey.tif -o cracks.gpkg
 
-    Exit codes: 0 done, 2 usage, 3 bad input, 4 out of memory or disk, 5 model, 6 done but
-    with inputs left out (--on-error skip), 130 interrupted.
+    Exit codes: 0 done, 1 internal error, 2 usage, 3 bad input, 4 out of memory or disk, 5 model,
+    6 done but with inputs left out (--on-error skip), 130 interrupted.
     """
 
 
@@ -69,7 +69,11 @@ def run(arguments: list[str]) -> int:
         code = cli.main(arguments, prog_name="crackgeo", standalone_mode=False, obj=console)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
-        error.show()
+        if "--progress json" in " ".join(arguments).replace("=", " "):  # not parsed yet
+            console.progress = "json"
+            console.error(UsageError(error.format_message()), error.exit_code)
+        else:
+            error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         console.error(CrackgeoError("stopped by the user"), 130)

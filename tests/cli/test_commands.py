@@ -151,6 +151,13 @@ def broken_inputs(folder):
         ("one.tif", ["--device", "cuda:7"], 2, ["cuda:7"]),
         ("one.tif", ["--batch-size", "0"], 2, ["--batch-size"]),
         ("one.tif", ["--nonesuch"], 2, ["--nonesuch"]),
+        ("one.tif", ["--stretch", "0,inf"], 2, ["--stretch"]),
+        ("one.tif", ["--min-length", "inf"], 2, ["--min-length"]),
+        ("one.tif", ["--stations", "nan"], 2, ["--stations"]),
+        ("one.tif", ["--prob", "one.tif", "--overwrite"], 2, ["one.tif", "input", "remedy"]),
+        ("one.tif", ["--prob", "p.png"], 2, ["p.png", "GeoTIFF", "p.tif"]),
+        ("one.tif", ["--quicklook", "look.jpg"], 2, ["look.jpg", "look.png"]),
+        ("one.tif", ["--report", "out.gpkg"], 2, ["out.gpkg", "another"]),
     ],
 )
 def test_bad_input_gives_one_message_and_leaves_nothing(
@@ -163,6 +170,35 @@ def test_bad_input_gives_one_message_and_leaves_nothing(
     assert files(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["predict", "one.tif", "-o", "one.tif"], "input"),
+        (["predict", "list.txt", "-o", "./one.tif"], "input"),
+        (["map", "one.tif", "-o", "one.tif"], "GeoPackage"),
+        (["map", "one.tif", "-o", "area.gpkg", "--aoi", "area.gpkg"], "input"),
+        (["vectorize", "one.tif", "-o", "one.tif"], "GeoPackage"),
+        (["vectorize", "one.gpkg", "-o", "one.gpkg"], "input"),
+    ],
+)
+def test_no_input_is_ever_replaced(tmp_path, monkeypatch, capfd, arguments, word):
+    monkeypatch.chdir(tmp_path)
+    broken_inputs(tmp_path)
+    (tmp_path / "list.txt").write_text("one.tif\n")
+    for name in ("area.gpkg", "one.gpkg"):
+        (tmp_path / name).write_text("precious")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    fails(capfd, [*arguments, "--overwrite"], 2, word)
+    assert before == {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+
+def test_probabilities_that_are_all_nodata_are_refused(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "nan.tif", np.full((1, 9, 9), np.nan, np.float32))
+    fails(capfd, ["vectorize", "nan.tif", "-o", "o.gpkg"], 3, "nan.tif", "nodata")
+    assert files(tmp_path) == ["nan.tif"]
+
+
 def test_an_output_folder_that_is_not_there_is_said_before_work_begins(survey, tmp_path, capfd):
     out = tmp_path / "nowhere" / "cracks.gpkg"
     fails(capfd, ["map", survey, "-o", out], 4, "nowhere")
@@ -173,6 +209,13 @@ def test_errors_are_events_too(tmp_path, capfd):
     event = json.loads(capfd.readouterr().out)
     assert (event["event"], event["exit_code"], event["kind"]) == ("error", 3, "input")
     assert event["remedy"]
+
+
+def test_wrong_options_are_events_too(tmp_path, capfd):
+    assert run(["map", "a.tif", "-o", "o.gpkg", "--gsd", "x", "--progress", "json"]) == 2
+    event = json.loads(capfd.readouterr().out)
+    assert (event["event"], event["exit_code"], event["kind"]) == ("error", 2, "usage")
+    assert "--gsd" in event["message"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
