@@ -12,8 +12,14 @@ from crackgeo_training.data import read_manifest
 from crackgeo_training.distil import UnlabelledDataset, load_teacher, taught_loss, teach
 from crackgeo_training.train import train
 from pictures import DarkModel
+from test_models_cracksam import TINY
 
 from crackgeo.errors import InputError, UsageError
+from crackgeo.models.checkpoint import model_metadata
+from crackgeo.models.deltas import DeltaSpec
+from crackgeo.models.modelfile import save_model
+from crackgeo.models.registry import load_model
+from crackgeo.models.sam import build_cracksam
 
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "compact.toml"
 
@@ -24,10 +30,22 @@ def config(monkeypatch):
     full = load_config(CONFIG)
     return replace(
         full,
-        data=replace(full.data, set_weight={"thin": 1.0}, loose_px={}, procedural_share=0.0),
+        data=replace(
+            full.data,
+            set_weight={"thin": 1.0},
+            loose_px={},
+            procedural_share=0.0,
+            extra_manifests=(),
+        ),
         augment=replace(full.augment, crop_px=448),
         train=replace(
-            full.train, iterations=1, batch=1, warmup=1, checkpoint_every=1, teacher="dark"
+            full.train,
+            iterations=1,
+            batch=1,
+            warmup=1,
+            checkpoint_every=1,
+            look_every=0,
+            teacher="dark",
         ),
     )
 
@@ -48,6 +66,27 @@ def test_a_run_without_any_mask(config, unlabelled, tmp_path):
     state = torch.load(tmp_path / "run" / "checkpoint.pt")
     assert state["iteration"] == 1
     assert all(v.isfinite().all() for v in state["ema"].values())
+
+
+def test_a_cracksam_teaches(config, unlabelled, tmp_path, monkeypatch):
+    torch.manual_seed(9)
+    network = build_cracksam(TINY, DeltaSpec("qv", 2))
+    path = tmp_path / "teacher.safetensors"
+    save_model(path, network.state_dict(), {"name": "teacher", **model_metadata(network)})
+    monkeypatch.setattr(distil, "load_model", load_model)
+    taught = replace(config, train=replace(config.train, teacher=str(path)))
+    train(taught, unlabelled, tmp_path / "run", lambda _: None)
+    state = torch.load(tmp_path / "run" / "checkpoint.pt")
+    assert state["iteration"] == 1
+    records = read_manifest(unlabelled / "manifest.csv")
+    image, _ = UnlabelledDataset(records, config)[0]
+    said = teach(load_teacher(str(path), 448), image[None])
+    with torch.no_grad():
+        network.eval()
+        pixels = ((image + 1) * 127.5).round() / 255
+        torch.testing.assert_close(
+            said, network(pixels[None]).sigmoid(), atol=0.02, rtol=0
+        )  # in bf16 where the processor has it
 
 
 def test_the_teacher_sees_the_pictures_the_pupil_sees(config, unlabelled):
