@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qgis.core import (
+    NULL,
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
@@ -48,7 +49,7 @@ class Values:
 
     def given(self, name: str) -> bool:
         """Whether the user gave a value."""
-        return self.of.get(name) not in (None, "")
+        return self.of.get(name) not in (None, "", NULL)
 
     def raster(self, name: str) -> QgsRasterLayer:
         """A raster layer that is a file.
@@ -246,8 +247,10 @@ class Output(Parameter):
 
     suffix: str = ""
 
-    def _text(self, values: Values) -> str:
+    def _text(self, values: Values) -> str | None:
         path = self._path(values)
+        if self.optional and not path:  # the batch window gives an output without a path
+            return None
         if not path.lower().endswith(self.suffix):
             raise QgsProcessingException(
                 tr("{}: the file must end in {}, not {}").format(self.label, self.suffix, path)

@@ -17,7 +17,7 @@ from qgis.core import (
     QgsProcessingOutputString,
     QgsSettings,
 )
-from qgis.PyQt.QtCore import QUrl
+from qgis.PyQt.QtCore import QCoreApplication, QThread, QUrl
 from qgis.PyQt.QtGui import QIcon
 
 from ..engine import (
@@ -191,13 +191,21 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         feedback.pushInfo(tr("Engine: crackgeo {} ({})").format(version, engine.origin))
         feedback.pushCommandInfo(quoted(command_line(engine, self.arguments)))
         progress = Progress(feedback, self.SHARES)
-        return run_engine(engine, self.arguments, progress.take, feedback.isCanceled)
+        return run_engine(engine, self.arguments, progress.take, lambda: is_cancelled(feedback))
 
     @staticmethod
     def explain(error: EngineError) -> str:
         """The whole error for the user."""
         remedy = f"\n{tr('What to do')}: {error.remedy}" if error.remedy else ""
         return f"{error.message}{remedy}"
+
+
+def is_cancelled(feedback: QgsProcessingFeedback) -> bool:
+    """Whether the user cancelled, also where the run holds up the window, as QGIS's batches do."""
+    application = QCoreApplication.instance()
+    if application is not None and QThread.currentThread() == application.thread():
+        application.processEvents()
+    return feedback.isCanceled()
 
 
 def metadata(key: str) -> str:
