@@ -1,11 +1,12 @@
-"""Tiles per second of each model, precision and batch, against plain segment-anything.
+"""Seconds a tile of each model, precision and batch, against plain segment-anything.
 
 The reference is the same network run plainly: segment-anything's own attention, deltas apart,
-both class logits, fp32, one tile at a time. All cases take turns, round by round, so that other
-load on the machine falls on all of them alike; the ratio is the median over the rounds.
-CrackSAM's weights are random here, which changes no time.
+both class logits, fp32, one tile at a time; that of `compact` is the first ViT of the run. All
+cases of all models take turns, round by round, so that other load on the machine falls on all of
+them alike; the ratio is the median over the rounds. CrackSAM's weights are random here, which
+changes no time.
 
-    python benchmarks/inference.py --models compact vit_b --threads 1
+    python benchmarks/inference.py --models vit_b compact --precisions fp32 bf16 --threads 1 2
     python benchmarks/inference.py --models vit_b vit_l vit_h --device cuda \\
         --precisions fp32 bf16 fp16 --batches 1 8 32 64
 """
@@ -13,6 +14,7 @@ CrackSAM's weights are random here, which changes no time.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import shlex
 import statistics
@@ -29,6 +31,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from crackgeo.models.deltas import DeltaSpec
+from crackgeo.models.devices import cpu_has_bf16
 from crackgeo.models.protocol import ModelInfo
 from crackgeo.models.registry import load_model
 from crackgeo.models.runtime import Scaling, TorchSegmenter
@@ -75,21 +78,29 @@ class Plain(nn.Module):
 
 def main() -> None:
     options = parse()
-    torch.set_num_threads(options.threads)
-    shape = (max(options.batches), SIDE, SIDE, 3)
-    tiles = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    lines = heading(options)
-    for model in options.models:
-        cases = list(make_cases(model, options))
-        for _ in range(options.rounds + 1):
-            for case in cases:
-                case.time(tiles)
-        lines += rows(model, cases, options)
-        print("\n".join(lines[-len(cases) :]), file=sys.stderr, flush=True)
+    peak = peak_flops() if options.device.startswith("cuda") else None
+    lines = heading(options, peak)
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        cases = [case for model in options.models for case in make_cases(model, options)]
+        take_turns(cases, options)
+        lines += ["", f"## Threads: {threads}", "", *rows(cases, options, peak)]
     text = "\n".join(lines) + "\n"
     if options.output:
         Path(options.output).write_text(text, encoding="utf-8")
     print(text)
+
+
+def take_turns(cases: list[Case], options: argparse.Namespace) -> None:
+    """All rounds, and one before to warm up, which does not count."""
+    shape = (max(options.batches), SIDE, SIDE, 3)
+    tiles = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    for _ in range(options.rounds + 1):
+        for case in cases:
+            case.time(tiles)
+        print(".", end="", file=sys.stderr, flush=True)
+    for case in cases:
+        del case.seconds[0]
 
 
 def parse() -> argparse.Namespace:
@@ -100,7 +111,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--precisions", nargs="+", default=["fp32"])
     parser.add_argument("--batches", nargs="+", type=int, default=[1])
     parser.add_argument("--rounds", type=int, default=5, help="beside one to warm up")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", nargs="+", type=int, default=[torch.get_num_threads()])
     parser.add_argument("--output", help="write the table here, as Markdown")
     return parser.parse_args()
 
@@ -112,6 +123,9 @@ def make_cases(model: str, options: argparse.Namespace) -> Iterator[Case]:
         for batch in options.batches:
             segmenter = make(model, options, precision, batch)
             yield Case(model, "crackgeo", precision, batch, segmenter.predict)
+            if model not in VITS:
+                segmenter = channels_first(make(model, options, precision, batch))
+                yield Case(model, "channels first", precision, batch, segmenter.predict)
 
 
 def plain_cases(model: str, options: argparse.Namespace) -> Iterator[Case]:
@@ -143,6 +157,14 @@ def make(model: str, options: argparse.Namespace, precision: str, batch: int) ->
     return wrap(network, options.device, precision, batch)
 
 
+def channels_first(segmenter: TorchSegmenter) -> TorchSegmenter:
+    """The same model without channels-last, which crackgeo takes for all convolutions."""
+    for replica in segmenter._replicas:
+        replica.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        replica.register_forward_pre_hook(lambda _, arguments: (arguments[0].contiguous(),))
+    return segmenter
+
+
 def wrap(network: nn.Module, device: str, precision: str, batch: int) -> TorchSegmenter:
     scaling = Scaling(1 / 255, 0.0)
     return TorchSegmenter(network, ModelInfo("random", ""), scaling, device, precision, batch)
@@ -153,36 +175,42 @@ def random_network(model: str, delta: str) -> CrackSam:
     return build_cracksam(VITS[model], DELTAS[delta])
 
 
-def heading(options: argparse.Namespace) -> list[str]:
+def heading(options: argparse.Namespace, peak: float | None) -> list[str]:
     lines = [
         f"# Inference, {datetime.now(UTC):%Y-%m-%d}",
         "",
-        f"- hardware: {hardware(options.device)}, {options.threads} thread(s) of torch",
+        f"- hardware: {hardware(options.device)}",
         f"- torch {torch.__version__}, delta of CrackSAM: {options.delta}, {options.rounds} rounds",
         f"- command: `python {shlex.join(sys.argv)}`",
     ]
-    if options.device.startswith("cuda"):
-        lines.append(f"- measured bf16 peak: {peak_flops() / 1e12:.0f} TFLOP/s")
-    header = "| model | run | precision | batch | tiles/s | against plain fp32, batch 1 | TFLOP/s |"
-    return [*lines, "", header, "|---|---|---|---|---|---|---|"]
+    if peak is not None:
+        lines.append(f"- measured bf16 peak: {peak / 1e12:.0f} TFLOP/s")
+    return lines
 
 
-def rows(model: str, cases: list[Case], options: argparse.Namespace) -> list[str]:
-    flops = count_flops(model, options.delta) if model in VITS else None
-    reference = cases[0].seconds if cases[0].name == "plain" else None
-    return [row(case, reference, flops) for case in cases]
+def rows(cases: list[Case], options: argparse.Namespace, peak: float | None) -> list[str]:
+    """The table; `of peak` is the share of the card's measured bf16 peak."""
+    ratio = "against plain fp32, batch 1"
+    header = (
+        f"| model | run | precision | batch | s a tile | tiles/s | {ratio} | TFLOP/s | of peak |"
+    )
+    flops = {m: count_flops(m, options.delta) for m in options.models if m in VITS}
+    plain = {case.model: case for case in reversed(cases) if case.name == "plain"}
+    first = next((plain[m] for m in options.models if m in plain), None)
+    body = [row(c, plain.get(c.model, first), flops.get(c.model), peak) for c in cases]
+    return [header, "|---|---|---|---|---|---|---|---|---|", *body]
 
 
-def row(case: Case, reference: list[float] | None, flops: float | None) -> str:
-    """The first round warmed up and does not count."""
-    own = case.seconds[1:]
+def row(case: Case, reference: Case | None, flops: float | None, peak: float | None) -> str:
     ratio = "-"
     if reference is not None:
-        ratios = [a / b for a, b in zip(reference[1:], own, strict=True)]
+        ratios = [a / b for a, b in zip(reference.seconds, case.seconds, strict=True)]
         ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    speed = 1 / statistics.median(own)
-    done = "-" if flops is None else f"{flops * speed / 1e12:.3g}"
-    cells = (case.model, case.name, case.precision, case.batch, f"{speed:.3g}", ratio, done)
+    seconds = statistics.median(case.seconds)
+    done = "-" if flops is None else f"{flops / seconds / 1e12:.3g}"
+    share = "-" if flops is None or peak is None else f"{100 * flops / seconds / peak:.0f} %"
+    speed = f"{seconds:.4g}", f"{1 / seconds:.3g}"
+    cells = (case.model, case.name, case.precision, case.batch, *speed, ratio, done, share)
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
@@ -216,7 +244,8 @@ def hardware(device: str) -> str:
     names = [line for line in info.read_text().splitlines() if line.startswith("model name")] \
         if info.exists() else []  # fmt: skip
     name = names[0].split(":", 1)[1].strip() if names else platform.processor()
-    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
+    bf16 = "native bf16" if cpu_has_bf16() else "no native bf16"
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()}, {bf16}, {os.cpu_count()} cores)"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from crackgeo.cli import run
 from crackgeo.errors import ModelError, UsageError
 from crackgeo.models import checkpoint
-from crackgeo.models.attention import FastAttention
+from crackgeo.models.attention import FastAttention, attend_by_products, attend_in_kernel
 from crackgeo.models.deltas import AdaptedMlp, Adapter, DeltaLinear, DeltaSpec, delta_parameters
 from crackgeo.models.modelfile import open_model_file, save_model
 from crackgeo.models.registry import load_model
@@ -234,6 +234,19 @@ def test_fast_attention_is_segment_anythings(size, heads, seed):
     ).double()
     x = torch.randn(2, size, size, 4 * heads, dtype=torch.float64)
     torch.testing.assert_close(FastAttention(plain)(x), plain(x))
+
+
+@settings(max_examples=15, deadline=None)
+@given(height=st.integers(1, 6), width=st.integers(1, 6), seed=st.integers(0, 99))
+def test_two_ways_to_attend_are_the_same(height, width, seed):
+    torch.manual_seed(seed)
+    tokens = height * width
+    q, k, v = torch.randn(3, 2, 3, tokens, 4, dtype=torch.float64)
+    rows = torch.randn(2, 3, tokens, height, dtype=torch.float64)
+    columns = torch.randn(2, 3, tokens, width, dtype=torch.float64)
+    torch.testing.assert_close(
+        attend_by_products(q, k, v, rows, columns), attend_in_kernel(q, k, v, rows, columns)
+    )
 
 
 def test_low_precision_keeps_the_masks(images):
