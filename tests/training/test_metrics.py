@@ -55,10 +55,15 @@ def test_a_line_beside_the_truth_counts_up_to_two_pixels():
 def test_centreline_iou_of_shifted_lines():
     truth = np.zeros((40, 60), bool)
     truth[12] = True
-    got = parts(np.roll(truth, 9, 0), truth)
-    assert got["line_both"] == 0  # bands of 9 rows, 9 apart
-    got = parts(np.roll(truth, 3, 0), truth)
-    assert got["line_both"] / got["line_any"] == pytest.approx(6 / 12)
+    for shift, iou in ((0, 1.0), (4, 1.0), (5, 0.0)):
+        got = parts(np.roll(truth, shift, 0), truth)
+        assert got["line_found"] / got["line_any"] == iou
+    more = truth.copy()
+    more[30, :30] = True  # half a line is invented
+    got = parts(more, truth)
+    assert got["line_found"] / got["line_any"] == pytest.approx(60 / 90)
+    got = parts(truth, more)  # or missed
+    assert got["line_found"] / got["line_any"] == pytest.approx(60 / 90)
 
 
 def test_cldice_ignores_width():
@@ -110,7 +115,7 @@ def test_bounds_and_order(mask, truth):
     got = parts(mask, truth)
     assert 0 <= got["iou"] <= got["f1"] <= 1
     assert got["f1"] <= got["f1_2px"] + 1e-9
-    assert got["line_both"] <= got["line_any"]
+    assert got["line_found"] <= got["line_any"]
     assert got["tp"] + got["fn"] == truth.sum()
 
 
