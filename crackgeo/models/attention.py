@@ -39,7 +39,7 @@ class FastAttention(nn.Module):
         return out
 
     def _relative(self, q: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """q . R_h[row distance], `[B, heads, N, H]`, and the same of columns, `[B, heads, N, W]`."""
+        """q . R_h[row distance] `[B, heads, N, H]`, and the same of columns `[B, heads, N, W]`."""
         b, n, _, dim = q.shape
         grid = q.reshape(b, n, height, width, dim)
         rows = torch.einsum("bnhwd,hkd->bnhwk", grid, _by_distance(self.rel_pos_h, height))
