@@ -23,12 +23,22 @@ from .options import console_options, overwrite_option, raster_options
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder to make. It appears when it is complete.",
 )
+@click.option(
+    "--unlabelled",
+    is_flag=True,
+    help="Cut RASTER into pictures without labels, for a teacher (crackgeo train).",
+)
 @chip_options
 @raster_options
 @overwrite_option
 @console_options
 def chips_command(
-    console: Console, input: Path, output: Path, overwrite: bool, **options: Any
+    console: Console,
+    input: Path,
+    output: Path,
+    unlabelled: bool,
+    overwrite: bool,
+    **options: Any,
 ) -> None:
     """Cut a labelled raster into chips to learn from, and show them on a contact sheet.
 
@@ -37,11 +47,19 @@ def chips_command(
     """
     try:
         from crackgeo_training.chips import make_chips
+        from crackgeo_training.unlabelled import cut_unlabelled
     except ImportError as error:
         raise UsageError(f"crackgeo chips needs the package {error.name}", EXTRA) from error
 
+    specs = chip_specs(options)
+    if unlabelled and (specs["labels"] or specs["area"]):
+        raise UsageError("--unlabelled goes with neither --labels nor --area", "leave it out")
     with console.monitor() as monitor:
-        result = make_chips(
-            input, output, **chip_specs(options), overwrite=overwrite, monitor=monitor
-        )
+        if unlabelled:
+            size_px, kept = specs["chip_spec"].size_px, {k: specs[k] for k in ("bands", "gsd_m")}
+            result: Any = cut_unlabelled(
+                input, output, size_px, **kept, overwrite=overwrite, monitor=monitor
+            )
+        else:
+            result = make_chips(input, output, **specs, overwrite=overwrite, monitor=monitor)
     console.result(result.to_dict(), result.summary())

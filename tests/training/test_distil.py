@@ -1,9 +1,11 @@
 """`compact` taught by a model that calls dark pixels cracks."""
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 from crackgeo_training import distil
@@ -12,8 +14,10 @@ from crackgeo_training.data import read_manifest
 from crackgeo_training.distil import UnlabelledDataset, load_teacher, taught_loss, teach
 from crackgeo_training.train import train
 from pictures import DarkModel
+from survey import write_raster
 from test_models_cracksam import TINY
 
+from crackgeo import cli
 from crackgeo.errors import InputError, UsageError
 from crackgeo.models.checkpoint import model_metadata
 from crackgeo.models.deltas import DeltaSpec
@@ -98,6 +102,24 @@ def test_the_teacher_sees_the_pictures_the_pupil_sees(config, unlabelled):
     assert ((said[0, 0] > 0.5) == dark).float().mean() > 0.999
     with pytest.raises(InputError, match="not an image"):
         UnlabelledDataset(records, config).read(replace(records[0], image=Path("none.png")))
+
+
+def test_a_survey_becomes_pictures_to_teach_on(config, tmp_path, capsys):
+    survey = write_raster(tmp_path / "survey.tif", [[(20, 30), (300, 200)]], size=(700, 1010))
+    out = tmp_path / "pictures"
+    assert cli.run(["chips", str(survey), "--unlabelled", "-o", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pictures"] == 6
+    records = read_manifest(out / "manifest.csv", "train")
+    shapes = {cv2.imread(str(r.image)).shape[:2] for r in records}
+    assert shapes == {(448, 448), (448, 114), (252, 448), (252, 114)}
+    sets = replace(config, data=replace(config.data, set_weight={"survey": 1.0}))
+    train(sets, out, tmp_path / "run", lambda _: None)
+    assert (tmp_path / "run" / "checkpoint.pt").exists()
+    again = ["chips", str(survey), "--unlabelled", "-o", str(out)]
+    assert cli.run(again) == 2
+    assert cli.run([*again, "--labels", "x.gpkg"]) == 2
+    assert cli.run(["chips", str(out), "--unlabelled", "-o", str(tmp_path / "o")]) == 2
+    assert "--unlabelled cuts a raster" in capsys.readouterr().err
 
 
 def test_the_loss_is_least_where_pupil_and_teacher_agree():
