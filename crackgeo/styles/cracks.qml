@@ -10,8 +10,8 @@
   </renderer-v2>
   <labeling type="simple">
     <settings>
-      <text-style fieldName="round(&quot;width_mean_mm&quot;, 1) || ' mm'" isExpression="1" fontSize="8" fontSizeUnit="Point" textColor="20,20,20,255" textOpacity="1">
-        <text-buffer bufferDraw="1" bufferSize="0.8" bufferSizeUnits="MM" bufferColor="255,255,255,255" bufferOpacity="0.8"/>
+      <text-style fieldName="format_number(&quot;width_mean_mm&quot;, 1) || ' mm'" isExpression="1" fontSize="9" fontSizeUnit="Point" fontWeight="75" textColor="0,0,0,255" textOpacity="1">
+        <text-buffer bufferDraw="1" bufferSize="1" bufferSizeUnits="MM" bufferColor="255,255,255,255" bufferOpacity="1"/>
       </text-style>
       <placement placement="2" placementFlags="10" dist="0.6" distUnits="MM" priority="5"/>
       <rendering drawLabels="1" scaleVisibility="1" scaleMin="0" scaleMax="50" obstacle="0"/>
