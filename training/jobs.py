@@ -94,9 +94,10 @@ def training_job(
     data : to learn from and to judge on
     spec : how
     device : see `models.registry.load_model`
-    monitor : of the first judgement
+    monitor : of the first judgement; later ones show no progress, but stop as fast
     """
     start = judge(base.segmenter(device), data, monitor)
+    stopping = Monitor(is_cancelled=monitor.is_cancelled)
     place = resolve_devices(device)[0]
     recipe = _recipe(base, spec)
     if base.is_compact:
@@ -118,7 +119,9 @@ def training_job(
         loss=compact_loss(base, recipe) if base.is_compact else paper_class_loss(base),
         samples=samples,
         before=start.metrics(start, spec.chosen_by),
-        validate=lambda: judge(base.segmenter(device), data).metrics(start, spec.chosen_by),
+        validate=lambda: judge(base.segmenter(device), data, stopping).metrics(
+            start, spec.chosen_by
+        ),
         sheet=lambda path: _sheet(path, base.segmenter(device), data),
         after_step=anchored(base, recipe, steps),
         device=place,

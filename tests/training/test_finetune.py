@@ -118,6 +118,21 @@ def test_an_interrupted_run_goes_on_to_the_same_file(quick, data, tmp_path, prec
         assert torch.equal(value, ends[1]["trained"][name])
 
 
+def test_a_run_stops_within_a_judgement_and_goes_on(quick, data, tmp_path):
+    out = tmp_path / "m.safetensors"
+    spec = replace(SPEC, iterations=1, epoch=1)
+    asked = []  # thrice at the first judgement, once at the step, then at the second judgement
+    stop = Monitor(is_cancelled=lambda: asked.append(1) or len(asked) > 5)
+    with pytest.raises(Cancelled, match="checkpoint lies in"):
+        finetune(data, out, spec=spec, monitor=stop)
+    assert torch.load(tmp_path / "m.run" / "checkpoint.pt")["iteration"] == 1
+    finetune(data, out, spec=spec, resume=True)
+    whole = tmp_path / "whole.safetensors"
+    finetune(data, whole, spec=spec)
+    one, two = read_tensors(out), read_tensors(whole)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
 def test_data_without_cracks_is_refused(tmp_path, data):
     with (data / "manifest.csv").open(newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["split"] == "train"]

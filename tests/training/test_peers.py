@@ -16,7 +16,8 @@ from crackgeo_training.predict_images import predict_images
 from pictures import write_folder
 from torch import nn
 
-from crackgeo.errors import UsageError
+from crackgeo.errors import Cancelled, UsageError
+from crackgeo.monitor import SILENT, Monitor
 from crackgeo.specs import TileSpec
 
 TILE = TileSpec(128, 32)
@@ -57,30 +58,54 @@ def test_the_whole_network_gives_a_logit_for_each_pixel(name):
         assert millions == pytest.approx(PUBLISHED_MILLIONS[name], rel=0.03)
 
 
-@pytest.mark.parametrize("name", PEERS)
-def test_it_learns_a_step_and_is_scored(name, data, tmp_path, monkeypatch):
+@pytest.fixture
+def small(monkeypatch):
+    """Tiles of 128 px, networks of `SMALL`, and samples without a process of their own."""
     monkeypatch.setattr(paper_data, "TILE_PX", TILE.size_px)
     for module in (evaluate, sheets):
         monkeypatch.setattr(module, "predict_images", partial(predict_images, spec=TILE))
-    made = []
 
-    def small(row, pretrained):
-        made.append(start_peer(row.peer, pretrained, TILE.size_px, **SMALL[row.peer]))
-        return made[0]
+    def base(row, pretrained):
+        return start_peer(row.peer, pretrained, TILE.size_px, **SMALL[row.peer])
 
-    monkeypatch.setattr(paper, "row_base", small)
+    monkeypatch.setattr(paper, "row_base", base)
     monkeypatch.setattr(jobs, "FitSpec", partial(jobs.FitSpec, workers=0))
-    sources = paper.read_sources(data)
+
+
+def run(name, data, folder, iterations=1, monitor=SILENT):
     row = Row(name, peer=name)
-    spec = paper.row_spec(load_paper(), row, 6, iterations=1, batch=2, precision="fp32")
-    result = paper.run_row(row, Table("Model", (row,)), sources, spec, tmp_path, "cpu")
+    spec = paper.row_spec(load_paper(), row, 6, iterations=iterations, batch=2, precision="fp32")
+    sources = paper.read_sources(data)
+    table = Table("Model", (row,))
+    return paper.run_row(row, table, sources, spec, folder, "cpu", monitor=monitor)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_it_learns_a_step_and_is_scored(name, small, data, tmp_path):
+    result = run(name, data, tmp_path)
     assert 0 <= result.scores["test"]["iou"] <= 1
     assert result.parameters == result.tunable > 1000
-    state = torch.load(tmp_path / "checkpoint.pt")
-    torch.manual_seed(spec.seed)
+    trained = torch.load(tmp_path / "checkpoint.pt")["trained"]
+    torch.manual_seed(1)
     fresh = start_peer(name, False, TILE.size_px, **SMALL[name]).network
-    still = [n for n, p in fresh.named_parameters() if torch.equal(state["trained"][n], p)]
+    still = [n for n, p in fresh.named_parameters() if torch.equal(trained[n], p)]
     assert not still  # every parameter has a part in the loss
+
+
+def test_chance_within_a_network_goes_on_as_it_would_have(small, data, tmp_path):
+    name = "segformer-b5"  # leaves out whole blocks by chance
+    run(name, data, tmp_path / "whole", iterations=2)
+    steps = []
+    stop = Monitor(
+        lambda stage, *_: steps.append(1) if stage == "finetune" else None,
+        is_cancelled=lambda: len(steps) >= 1,
+    )
+    with pytest.raises(Cancelled):
+        run(name, data, tmp_path / "parts", iterations=2, monitor=stop)
+    run(name, data, tmp_path / "parts", iterations=2)
+    whole, parts = (torch.load(tmp_path / n / "checkpoint.pt") for n in ("whole", "parts"))
+    assert whole["iteration"] == parts["iteration"] == 2
+    assert all(torch.equal(t, parts["trained"][n]) for n, t in whole["trained"].items())
 
 
 def test_pixels_are_scaled_as_imagenet_was():
