@@ -22,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2] if "__file__" in globals() else Path.cwd()
 WIDTH_PX, HEIGHT_PX = 1440, 900
 LIMIT_S = 1500
+SHOWN_PERCENT = 25  # of the run in the picture
 QUALITY = {".png": -1, ".jpg": 85}
 SETTINGS = """[PythonPlugins]
 crackgeo=true
@@ -55,14 +56,24 @@ def main() -> int:
     if arguments.result:
         shutil.copy(arguments.result, work / "known.gpkg")
     if arguments.engine:
-        (work / "crackgeo").symlink_to(arguments.engine.resolve())
-        os.environ["CRACKGEO_EXECUTABLE"] = str(work / "crackgeo")
+        os.environ["CRACKGEO_EXECUTABLE"] = str(stand_in(arguments.engine, work))
     with tempfile.TemporaryDirectory() as scratch:
         code = run_qgis(Path(scratch), work, out)
     shutil.rmtree(work)
     for picture in sorted(out.iterdir()):
         print(f"{picture}: {picture.stat().st_size / 1e3:.0f} kB")
     return code
+
+
+def stand_in(engine: Path, folder: Path) -> Path:
+    """A program that is the engine under a path that anybody could have, its Python's too."""
+    environment = folder / "engine"
+    environment.symlink_to(engine.absolute().parent.parent)
+    program = folder / "crackgeo"
+    start = "from crackgeo.cli import main; main()"
+    program.write_text(f'#!/bin/sh\nexec {environment}/bin/python -I -c "{start}" "$@"\n')
+    program.chmod(0o755)
+    return program
 
 
 def run_qgis(scratch: Path, work: Path, out: Path) -> int:
@@ -77,6 +88,7 @@ def run_qgis(scratch: Path, work: Path, out: Path) -> int:
         **os.environ,
         "QGIS_PLUGINPATH": str(ROOT / "qgis_plugin"),
         "XDG_RUNTIME_DIR": str(scratch),
+        "TMPDIR": str(scratch),  # so that layers in the demo's folder do not count as temporary
         "LIBGL_ALWAYS_SOFTWARE": "1",
         "LANG": "C.UTF-8",
         "PATH": f"/usr/bin:{os.environ['PATH']}",  # QGIS asks PATH where its Python is
@@ -173,7 +185,7 @@ class Session:
         from qgis.PyQt.QtWidgets import QProgressBar, QTextEdit
 
         percent = max(bar.value() for bar in self.dialog.findChildren(QProgressBar))
-        if percent >= 5 and "run" not in self.taken:
+        if percent >= SHOWN_PERCENT and "run" not in self.taken:
             self.taken.add("run")
             self.shoot(self.dialog, "run.png")
             if self.known.exists():
@@ -205,9 +217,10 @@ class Session:
             self.dialog.close()
         self.window.findChild(QDockWidget, "ProcessingToolbox").setVisible(False)
         self.window.findChild(QDockWidget, "Layers").raise_()
-        root = QgsProject.instance().layerTreeRoot()
-        for node in root.findLayers():
-            node.setExpanded(node.layer().source().endswith("layername=cracks"))
+        tree = self.iface.layerTreeView()
+        for node in QgsProject.instance().layerTreeRoot().findLayers():
+            is_cracks = node.layer().source().endswith("layername=cracks")
+            tree.setExpanded(tree.node2index(node), is_cracks)
         self.iface.mapCanvas().setExtent(self.survey.extent())
         self.iface.mapCanvas().refresh()
 
