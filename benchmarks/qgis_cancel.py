@@ -87,9 +87,11 @@ def _run(application, raster: Path, moment: float | str, folder: Path) -> tuple[
     context, feedback = QgsProcessingContext(), Feedback()
     context.setProject(QgsProject.instance())
     algorithm = QgsApplication.processingRegistry().algorithmById("crackgeo:mapcracks")
-    target = folder / "cracks.gpkg"
+    target, image = folder / "cracks.gpkg", folder / "survey.tif"
+    if not image.exists():
+        image.symlink_to(raster.resolve())  # QGIS writes statistics beside a raster
     task = QgsProcessingAlgRunnerTask(
-        algorithm, {"INPUT": str(raster), "OUTPUT": str(target)}, context, feedback
+        algorithm, {"INPUT": str(image), "OUTPUT": str(target)}, context, feedback
     )
     ended = []
     task.executed.connect(lambda ok, results: ended.append(time.monotonic()))
@@ -125,7 +127,7 @@ def _left(word: str, folder: Path) -> str:
             processes += word.encode() in path.read_bytes()
         except OSError:
             continue
-    files = sorted(path.name for path in folder.iterdir())
+    files = sorted(path.name for path in folder.iterdir() if path.name.startswith((".", "cracks")))
     return ", ".join([*([f"{processes} processes"] if processes else []), *files])
 
 

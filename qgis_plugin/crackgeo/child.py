@@ -186,7 +186,8 @@ class Child:
             self._process.stdin.close()  # type: ignore[union-attr]
         self.wait(grace_s)
         _kill_tree(self._process)
-        self._process.wait()
+        if not self.wait(POLL_S):  # dead, but a busy system takes its time to clear it away
+            threading.Thread(target=self._process.wait, daemon=True).start()
         for reader in self._readers:
             reader.join(POLL_S)
 

@@ -67,6 +67,10 @@ class EngineCancelled(Exception):
     """The user cancelled; the engine has ended."""
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Result:
     """What a run of the engine gave.
@@ -94,13 +98,19 @@ class Engine:
     executable: str
     origin: str
 
-    def version(self) -> str:
+    def version(self, is_cancelled: Callable[[], bool] = _never) -> str:
         """The engine's version, asked for anew whenever the program has changed.
+
+        Parameters
+        ----------
+        is_cancelled : asked 20 times a second
 
         Raises
         ------
         EngineError
             It does not start, or is another program.
+        EngineCancelled
+            The user cancelled.
         """
         try:
             changed = os.stat(self.executable).st_mtime_ns
@@ -108,18 +118,20 @@ class Engine:
             raise _cannot_start(self, error) from error
         key = (self.executable, changed)
         if key not in _versions:
-            _versions[key] = _ask_version(self)
+            _versions[key] = _ask_version(self, is_cancelled)
         return _versions[key]
 
-    def check_version(self) -> str:
+    def check_version(self, is_cancelled: Callable[[], bool] = _never) -> str:
         """The version, if this plugin can work with it.
 
         Raises
         ------
         EngineError
             It is too old or too new, or the engine does not start.
+        EngineCancelled
+            The user cancelled.
         """
-        version = self.version()
+        version = self.version(is_cancelled)
         if not OLDEST <= _numbers(version) < TOO_NEW:
             wanted = f"{_dotted(OLDEST)} or newer, before {_dotted(TOO_NEW)}"
             raise EngineError(
@@ -184,7 +196,7 @@ def run_engine(
     engine: Engine,
     arguments: Sequence[str],
     on_event: Callable[[Mapping[str, Any]], None] = lambda event: None,
-    is_cancelled: Callable[[], bool] = lambda: False,
+    is_cancelled: Callable[[], bool] = _never,
 ) -> Result:
     """Run one command of the engine to its end.
 
@@ -293,13 +305,13 @@ def _parse(line: str) -> dict[str, Any] | None:
     return event if isinstance(event, dict) else None
 
 
-def _ask_version(engine: Engine) -> str:
+def _ask_version(engine: Engine, is_cancelled: Callable[[], bool]) -> str:
     try:
         child = Child([engine.executable, "--version"])
     except OSError as error:
         raise _cannot_start(engine, error) from error
     with child:
-        said = _say(child)
+        said = _say(child, is_cancelled)
         code = child.exit_code
     match = re.search(r"crackgeo, version (\S+)", said)
     if code != 0 or match is None:
@@ -312,11 +324,13 @@ def _ask_version(engine: Engine) -> str:
     return match.group(1)
 
 
-def _say(child: Child) -> str:
-    """All that a program prints, if it ends in time."""
+def _say(child: Child, is_cancelled: Callable[[], bool]) -> str:
+    """All that a program prints, if it ends in time and is not cancelled."""
     said: list[str] = []
     deadline = time.monotonic() + _START_S
     for stream, line in child.lines():
+        if is_cancelled():
+            raise EngineCancelled
         if time.monotonic() > deadline or len(said) > _TAIL_LINES:
             break
         if stream is not None:

@@ -93,4 +93,5 @@ def run(
             if stream is not None and line.strip():
                 on_line(without_password(line))
         child.wait(_EXIT_S)
-    return child.exit_code  # known: leaving the context ended it
+    code = child.exit_code
+    return -1 if code is None else code  # None: it did not end after its output, and was killed

@@ -237,6 +237,17 @@ def test_an_updated_engine_is_asked_again(fake):
     assert engine.version() == "0.1.2"
 
 
+def test_a_start_that_takes_long_can_be_cancelled(fake):
+    """A virus scanner may look at each file of a first start."""
+    engine = fake()
+    path = Path(engine.executable)
+    path.write_text(path.read_text().replace("if", "time.sleep(63.25)\nif", 1))
+    began = time.monotonic()
+    with pytest.raises(EngineCancelled):
+        engine.check_version(lambda: time.monotonic() > began + 0.3)
+    assert gone(b"63.25")
+
+
 def test_another_program_is_no_engine():
     with pytest.raises(EngineError, match="version"):
         Engine("/bin/echo", "test").version()

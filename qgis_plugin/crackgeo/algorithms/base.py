@@ -186,12 +186,16 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
 
     def run_command(self, feedback: QgsProcessingFeedback) -> Result:
         """Find the engine, say the command, run it."""
+
+        def cancelled() -> bool:
+            return is_cancelled(feedback)
+
         engine = find_engine(QgsSettings())
-        version = engine.check_version()
+        version = engine.check_version(cancelled)
         feedback.pushInfo(tr("Engine: crackgeo {} ({})").format(version, engine.origin))
         feedback.pushCommandInfo(quoted(command_line(engine, self.arguments)))
         progress = Progress(feedback, self.SHARES)
-        return run_engine(engine, self.arguments, progress.take, lambda: is_cancelled(feedback))
+        return run_engine(engine, self.arguments, progress.take, cancelled)
 
     @staticmethod
     def explain(error: EngineError) -> str:
