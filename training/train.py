@@ -127,15 +127,17 @@ def _loop(
 ) -> None:
     every, last = run.config.train.checkpoint_every, run.config.train.last
     look_every = run.config.train.look_every
-    started, first, total = time.monotonic(), run.iteration, 0.0
+    started, first = time.monotonic(), run.iteration
+    losses: list[float] = []
     for image, label in loader:
         monitor.step("train", run.iteration, last)
-        total += run.step(image, label)
+        losses.append(run.step(image, label))
         if run.iteration % every == 0:
             rate = (run.iteration - first) * len(image) / (time.monotonic() - started)
-            log.write(run.iteration, f"{total / every:.5f}", f"{rate:.2f}")
-            report(f"iteration {run.iteration} loss {total / every:.4f}, {rate:.1f} crops/s")
-            total = 0.0
+            mean = sum(losses) / len(losses)
+            log.write(run.iteration, f"{mean:.5f}", f"{rate:.2f}")
+            report(f"iteration {run.iteration} loss {mean:.4f}, {rate:.1f} crops/s")
+            losses.clear()
             run.save()
         if watch is not None and run.iteration % look_every == 0:
             report(f"iteration {run.iteration} {watch.look(run.iteration, run.ema)}")
