@@ -20,6 +20,7 @@ from typing import NamedTuple
 from .errors import ResourceError, UsageError
 
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "your disk quota is used up"}
+_MIB = 2**20  # a disk with less is full
 _TOO_LARGE = {errno.EFBIG: "the file is larger than the disk's format or a limit allows"}
 _FORBIDDEN = {
     errno.EACCES: "no permission to write there",
@@ -186,6 +187,21 @@ def atomic_output(target: Path, overwrite: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
+def all_or_none(outputs: Iterable[Path | None]) -> Iterator[None]:
+    """Remove the outputs that have appeared if the run that makes them fails later on.
+
+    Those that were there before stay as they are then.
+    """
+    new = [path for path in outputs if path is not None and not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
 def output_errors(target: Path, *also: type[Exception]) -> Iterator[None]:
     """Turn what goes wrong while writing into a `ResourceError` that names the target.
 
@@ -205,6 +221,8 @@ def output_errors(target: Path, *also: type[Exception]) -> Iterator[None]:
 def _resource_error(target: Path, error: Exception) -> ResourceError:
     # GDAL's errors carry an `errno` too, which is a number of GDAL's own
     code = error.errno if isinstance(error, OSError) else None
+    if code is None and not _has_space(target):
+        code = errno.ENOSPC  # what libraries make of it helps nobody
     if code is None:
         return ResourceError(
             f"{target}: could not be written ({error}); {_free_space(target)}",
@@ -217,6 +235,12 @@ def _resource_error(target: Path, error: Exception) -> ResourceError:
         return ResourceError(f"{target}: {_FORBIDDEN[code]}", "write to a folder of your own")
     reason = _TOO_LARGE.get(code, os.strerror(code))
     return ResourceError(f"{target}: cannot be written, {reason}", "write to another disk")
+
+
+def _has_space(target: Path) -> bool:
+    with suppress(OSError):
+        return shutil.disk_usage(target.parent).free > _MIB
+    return True
 
 
 def _free_space(target: Path) -> str:

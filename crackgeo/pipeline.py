@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-from .files import GEOPACKAGE, GEOTIFF, JSON, PNG, check_names, check_output
+from .files import GEOPACKAGE, GEOTIFF, JSON, PNG, all_or_none, check_names, check_output
 from .inputs import find_inputs
 from .monitor import SILENT, Monitor
 from .predict_run import PredictKeywords, PredictOptions, StrPath, run_prediction
@@ -71,7 +71,8 @@ def map_cracks(
         [(output, GEOPACKAGE), (kept, GEOTIFF), (picture, PNG), (record_to, JSON)],
         [*rasters, *options.files],
     )
-    with WorkFolder(output, resume, overwrite, monitor) as work:
+    outputs = output, kept, picture, record_to
+    with WorkFolder(output, resume, overwrite, monitor) as work, all_or_none(outputs):
         for path in filter(None, (kept, picture, record_to)):
             check_output(path, work.may_replace)
         first = run_prediction(rasters, kept, options, work, stages.monitor)
@@ -139,7 +140,8 @@ def predict_raster(
     output, rasters = Path(output), find_inputs(inputs)
     record_to = Path(report) if report else None
     check_names([(output, GEOTIFF), (record_to, JSON)], [*rasters, *options.files])
-    with WorkFolder(output, resume, overwrite, monitor) as work:
+    outputs = output, record_to
+    with WorkFolder(output, resume, overwrite, monitor) as work, all_or_none(outputs):
         if record_to is not None:
             check_output(record_to, work.may_replace)
         done = run_prediction(rasters, output, options, work, stages.monitor)

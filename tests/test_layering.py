@@ -38,6 +38,7 @@ LAYERS = [
     {"vector_run"},
     {"pipeline", "survey", "doctor"},
     {"cli"},
+    {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

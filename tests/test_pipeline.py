@@ -185,6 +185,22 @@ def test_a_run_that_was_stopped_goes_on_without_the_model(survey, tmp_path):
     assert left_in(tmp_path) == ["cracks.gpkg", "survey.tif"]
 
 
+def test_a_run_that_fails_late_leaves_none_of_its_outputs(survey, tmp_path):
+    """Cancelled while it draws: the layers and the probabilities have appeared already."""
+    seen = []
+    monitor = Monitor(lambda name, *_: seen.append(name), is_cancelled=lambda: "quicklook" in seen)
+    more = {"probability": tmp_path / "p.tif", "quicklook": tmp_path / "q.png"}
+    with pytest.raises(Cancelled):
+        crackgeo.map_cracks(
+            survey, tmp_path / "o.gpkg", model=IdentityModel(), monitor=monitor, **more
+        )
+    assert left_in(tmp_path) == ["o.gpkg.work", "survey.tif"]
+    model = IdentityModel()
+    crackgeo.map_cracks(survey, tmp_path / "o.gpkg", model=model, resume=True, **more)
+    assert model.tiles == 0
+    assert left_in(tmp_path) == ["o.gpkg", "p.tif", "q.png", "survey.tif"]
+
+
 def test_a_raster_without_data_is_refused(tmp_path):
     write(tmp_path / "empty.tif", np.zeros((4, 50, 50), np.uint8))
     with pytest.raises(InputError, match="no data"):

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import click
 
-from ..errors import CrackgeoError, UsageError
+from ..errors import Cancelled, CrackgeoError, UsageError
 from ..version import __version__
 from .console import Console
 from .lifeline import watch_stdin
@@ -76,8 +76,8 @@ def run(arguments: list[str]) -> int:
             error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        console.error(CrackgeoError("stopped by the user"), 130)
-        return 130
+        console.error(Cancelled(), Cancelled.exit_code)
+        return Cancelled.exit_code
     except CrackgeoError as error:
         console.error(error, error.exit_code)
         return error.exit_code

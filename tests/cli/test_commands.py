@@ -237,6 +237,7 @@ def test_a_signal_stops_cleanly(tmp_path, number):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert time.monotonic() - started < 30
-    assert json.loads(out.splitlines()[-1])["event"] == "error"
+    event = json.loads(out.splitlines()[-1])
+    assert (event["event"], event["kind"]) == ("error", "cancelled")
     assert "Traceback" not in err
     assert files(tmp_path) == ["big.tif"]
