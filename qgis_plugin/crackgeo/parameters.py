@@ -145,8 +145,10 @@ class Number(Parameter):
     whole: bool = False
 
     def _make(self) -> QgsProcessingParameterDefinition:
-        kinds = QgsProcessingParameterNumber.Type
-        kind = kinds.Integer if self.whole else kinds.Double
+        if self.whole:
+            kind = QgsProcessingParameterNumber.Type.Integer
+        else:
+            kind = QgsProcessingParameterNumber.Type.Double
         return QgsProcessingParameterNumber(
             self.name, self.label, kind, self.default, self.optional, self.minimum, self.maximum
         )
