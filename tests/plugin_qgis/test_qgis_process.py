@@ -61,6 +61,18 @@ def test_rasterinfo(qgis_process, survey):
     assert results["SECONDS"] > 0
 
 
+def test_finetune(qgis_process, labelled, tmp_path):
+    raster, lines = labelled
+    out = tmp_path / "mine.safetensors"
+    results = run(
+        qgis_process, "finetune", INPUT=raster, LABELS=lines, LABEL_WIDTH=10, ITERATIONS=1,
+        OUTPUT=out,
+    )  # fmt: skip
+    assert results["OUTPUT"] == str(out)
+    assert out.stat().st_size > 1e6
+    assert 0 < results["IOU_BEFORE"] < 1
+
+
 def test_checkengine(qgis_process):
     results = run(qgis_process, "checkengine")
     assert results["VERSION"] == "0.1.0"
