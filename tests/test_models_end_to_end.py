@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -89,6 +90,55 @@ def test_onnx_gives_the_same_probabilities(kind, compact_file, cracksam_file, tm
     assert item["assets"]["model"]["href"] == "./m.onnx"
     parameters = sum(p.numel() for p in model._replicas[0].parameters())
     assert item["properties"]["mlm:total_parameters"] == parameters
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.json", "m.onnx"]
+    assert {value.type for value in session.get_inputs() + session.get_outputs()} == {
+        "tensor(float)"
+    }
+
+
+def test_a_model_above_protobufs_2_gb_keeps_its_weights_in_a_second_file(
+    compact_file, tmp_path, monkeypatch, capsys
+):
+    """As that of a ViT-H; every file of it appears under its final name, which the model knows."""
+    onnx = pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr("crackgeo.models.export._ONE_FILE_MAX_BYTES", 1000)
+    output = tmp_path / "large.onnx"
+    assert run(["models", "export", str(compact_file), "-o", str(output), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    names = ["large.json", "large.onnx", "large.onnx.data"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert said["weights"] == str(tmp_path / "large.onnx.data")
+    assert output.stat().st_size < 500_000 < (tmp_path / "large.onnx.data").stat().st_size
+    tensors = onnx.load(output, load_external_data=False).graph.initializer
+    places = {entry.value for t in tensors for entry in t.external_data if entry.key == "location"}
+    assert places == {"large.onnx.data"}
+    session = runtime.InferenceSession(output, providers=["CPUExecutionProvider"])
+    assert session.run(None, {"image": np.zeros((1, 3, 64, 64), np.float32)})[0].shape == (
+        1, 1, 64, 64
+    )  # fmt: skip
+    item = json.loads((tmp_path / "large.json").read_text())
+    assert item["assets"]["weights"]["href"] == "./large.onnx.data"
+    assert run(["models", "export", str(compact_file), "-o", str(output)]) == 2
+
+
+def test_the_description_follows_the_rules_of_the_mlm_extension(compact_file, tmp_path):
+    """Rules of its schema that are easily missed: bands are described, names are of few letters."""
+    from crackgeo.models.export import _mlm_name, stac_item
+
+    file = open_model_file(compact_file)
+    item = stac_item(file, tmp_path / "m.onnx", None, 7)
+    properties = item["properties"]
+    assert item["stac_version"] == "1.1.0"
+    assert [band["name"] for band in properties["bands"]] == properties["mlm:input"][0]["bands"]
+    assert item["assets"]["model"]["bands"] == properties["bands"]
+    assert {"mlm:name", "mlm:architecture", "mlm:tasks", "mlm:output"} <= properties.keys()
+    assert [a for a in item["assets"].values() if a["roles"] == ["mlm:model"]]
+    name = re.compile(r"[a-zA-Z][a-zA-Z0-9_.\-\s]+[a-zA-Z0-9]")
+    for given in ("compact", "c", "", "2026 walls (wet)", "Brücke-7_", "ab", "Risse"):
+        assert name.fullmatch(_mlm_name(given)), given
+    assert _mlm_name("compact") == "compact"
 
 
 def test_export_without_its_packages(compact_file, tmp_path, monkeypatch, capsys):

@@ -109,8 +109,9 @@ def export_command(console: Console, model: str, output: Path, overwrite: bool) 
     from ..models.export import export_onnx
 
     result = export_onnx(model, output, overwrite)
-    text = f"{result.output}\n{result.description}\nlargest difference {result.difference:.1e}"
-    console.result({k: str(v) for k, v in asdict(result).items()}, text)
+    files = {k: str(v) for k, v in asdict(result).items() if isinstance(v, Path)}
+    lines = [*files.values(), f"largest difference {result.difference:.1e}"]
+    console.result({**files, "difference": result.difference}, "\n".join(lines))
 
 
 def _line(row: Listed) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,22 +20,29 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError, UsageError
-from ..files import atomic_output, check_output
+from ..files import atomic_output, check_output, output_errors
 from .modelfile import ModelFile, open_model_file
 from .registry import build_network
 from .weights import resolve
 
 TOLERANCE = 1e-3  # of probabilities; a larger difference is refused
+_ONE_FILE_MAX_BYTES = 1_900_000_000  # protobuf ends at 2 GiB; the graph needs some of it
+_BANDS = ("red", "green", "blue")
 _MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
+_EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
 _CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how far onnxruntime's probabilities are from torch's."""
+    """What was written, and how far onnxruntime's probabilities are from torch's.
+
+    `weights` lies beside `output` if the model is too large for one file, as that of a ViT-H.
+    """
 
     output: Path
     description: Path
+    weights: Path | None
     difference: float
 
 
@@ -61,7 +71,8 @@ def export_onnx(model: str | Path, output: Path, overwrite: bool = False) -> Exp
     Parameters
     ----------
     model : name or file of a model
-    output : the .onnx file; the description goes beside it as .json
+    output : the .onnx file; the description goes beside it as .json, and the weights of a model
+        of 2 GB or more as .onnx.data
 
     Raises
     ------
@@ -70,29 +81,41 @@ def export_onnx(model: str | Path, output: Path, overwrite: bool = False) -> Exp
     ModelError
         onnxruntime's probabilities differ by more than 0.001.
     """
-    description = output.with_suffix(".json")
-    for path in (output, description):
+    description, weights = output.with_suffix(".json"), output.with_name(f"{output.name}.data")
+    for path in (output, description, weights):
         check_output(path, overwrite)
     _check_packages()
     file = open_model_file(resolve(model))
     portable = Portable(file)
-    with atomic_output(output, overwrite) as part:
-        _write(portable, file, part)
+    apart = weights if _size_bytes(portable) > _ONE_FILE_MAX_BYTES else None
+    with (
+        output_errors(output),
+        TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}.part-") as folder,
+    ):
+        # the model refers to its weights by their name, so they are written under the final ones
+        part = Path(folder) / output.name
+        _write(portable, file, part, apart is not None)
         difference = _compare(portable, file, part)
-    with atomic_output(description, overwrite) as part:
-        content = json.dumps(stac_item(file, output, _count(portable)), indent=2)
-        part.write_text(content + "\n", encoding="utf-8")
-    return Exported(output, description, difference)
+        item = json.dumps(stac_item(file, output, apart, _count(portable)), indent=2)
+        (part.parent / description.name).write_text(item + "\n", encoding="utf-8")
+        for target in filter(None, (apart, description, output)):
+            with atomic_output(target, overwrite) as final:
+                os.replace(part.parent / target.name, final)
+    return Exported(output, description, apart, difference)
 
 
-def stac_item(file: ModelFile, output: Path, parameters: int) -> dict[str, Any]:
-    """A STAC item that describes the exported model (MLM extension 1.4)."""
+def stac_item(
+    file: ModelFile, output: Path, weights: Path | None, parameters: int
+) -> dict[str, Any]:
+    """A STAC item that describes the exported model (STAC 1.1, MLM extension 1.4)."""
     info = file.info
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    bands = [{"name": name, "eo:common_name": name} for name in _BANDS]
     properties = {
         "description": f"Crack probabilities of RGB imagery ({info.name})",
         "datetime": now,
-        "mlm:name": info.name,
+        "bands": bands,
+        "mlm:name": _mlm_name(info.name),
         "mlm:architecture": info.metadata.get("vit", file.architecture),
         "mlm:tasks": ["semantic-segmentation"],
         "mlm:framework": "ONNX",
@@ -106,30 +129,45 @@ def stac_item(file: ModelFile, output: Path, parameters: int) -> dict[str, Any]:
             "source_sha256": info.sha256,
         },
     }
+    assets: dict[str, Any] = {
+        "model": {
+            "href": f"./{output.name}",
+            "type": "application/octet-stream; framework=onnx",
+            "title": f"{info.name} as ONNX",
+            "roles": ["mlm:model"],
+            "mlm:artifact_type": "onnx",
+            "bands": bands,  # STAC allows them above only if an asset has them, MLM wants both
+        }
+    }
+    if weights is not None:
+        assets["weights"] = {
+            "href": f"./{weights.name}",
+            "type": "application/octet-stream",
+            "title": "The model's weights, which it looks for beside itself",
+            "roles": ["mlm:weights"],
+        }
     return {
         "type": "Feature",
-        "stac_version": "1.0.0",
-        "stac_extensions": [_MLM, _CLASSIFICATION],
+        "stac_version": "1.1.0",
+        "stac_extensions": [_MLM, _EO, _CLASSIFICATION],
         "id": output.stem,
         "geometry": None,
         "properties": properties,
         "links": [],
-        "assets": {
-            "model": {
-                "href": f"./{output.name}",
-                "type": "application/octet-stream; framework=onnx",
-                "title": f"{info.name} as ONNX",
-                "roles": ["mlm:model"],
-                "mlm:artifact_type": "onnx",
-            }
-        },
+        "assets": assets,
     }
+
+
+def _mlm_name(name: str) -> str:
+    """A model's name in the letters that the extension allows."""
+    plain = re.sub(r"[^a-zA-Z0-9_.\-\s]+", "-", name).strip("-_. ")
+    return plain if re.match(r"[a-zA-Z]..", plain) else f"crackgeo-{plain or 'model'}"
 
 
 def _mlm_input(side: int) -> dict[str, Any]:
     return {
         "name": "image",
-        "bands": ["red", "green", "blue"],
+        "bands": list(_BANDS),
         "input": {
             "shape": [-1, 3, side, side],
             "dim_order": ["batch", "channel", "height", "width"],
@@ -164,7 +202,7 @@ def _check_packages() -> None:
         ) from error
 
 
-def _write(portable: Portable, file: ModelFile, path: Path) -> None:
+def _write(portable: Portable, file: ModelFile, path: Path, weights_apart: bool) -> None:
     side = file.info.tile_px
     # two tiles: a batch of one would become a constant of the graph
     example = torch.zeros(2, 3, side, side)
@@ -181,7 +219,7 @@ def _write(portable: Portable, file: ModelFile, path: Path) -> None:
     if program is None:
         raise ModelError(f"{file.path}: torch could not export it", "update torch")
     program.model.metadata_props.update(_tags(file))
-    program.save(path)
+    program.save(path, external_data=weights_apart)
 
 
 @contextmanager
@@ -233,3 +271,7 @@ def _compare(portable: Portable, file: ModelFile, path: Path) -> float:
 
 def _count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _size_bytes(network: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in network.state_dict().values())
