@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -120,19 +120,17 @@ class RowBands:
         if not self.is_complete:
             raise ValueError(f"{self.rows_done} of {self.grid.height} rows were written")
         path = self.folder / _INDEX
-        parts = [
-            Placed(
-                self._path((row, end)).name,
-                (end - row, self.grid.width),
-                Window(0, col, end - row, col_end - col),
-                Window(row, col, end - row, col_end - col),
-            )
-            for (row, end), tags in self._tags()
-            for col, col_end in json.loads(tags[_FILLED])
-        ]
         with output_errors(path):
-            write_safely(path, virtual_raster(self.grid, parts, tags))
+            write_safely(path, virtual_raster(self.grid, self.parts(), tags))
         return path
+
+    def parts(self) -> Iterator[Placed]:
+        """The rectangles that hold data, from the top, to make a virtual raster of."""
+        for (row, end), tags in self._tags():
+            for col, col_end in json.loads(tags[_FILLED]):
+                here = Window(0, col, end - row, col_end - col)
+                name, shape = self._path((row, end)).name, (end - row, self.grid.width)
+                yield Placed(name, shape, here, replace(here, row=row))
 
     def _path(self, band: tuple[int, int]) -> Path:
         return self.folder / f"rows-{band[0]:09d}-{band[1]:09d}.tif"

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .aoi import Area, resolve_area
-from .bands import Placed, RowBands, virtual_raster
+from .bands import RowBands, virtual_raster
 from .describe import describe_survey
 from .errors import InputError, UsageError
 from .files import output_errors, write_safely
@@ -231,7 +231,7 @@ def run_prediction(
             "check --nodata, --bbox and --aoi; `crackgeo info` shows what the raster holds",
         )
     source = replace(source, n_tiles=job.counts.tiles_run, skipped=tuple(job.skipped))
-    raster = _mosaic(work.path / "survey.vrt", survey.grid.part(area.window), shares, area, source)
+    raster = _mosaic(work.path / "survey.vrt", job, source)
     if output is not None:
         monitor.step("write", 0, 1)
         publish_probability(raster, output, work.may_replace)
@@ -249,20 +249,24 @@ def _computer(stack: ExitStack, options: PredictOptions) -> Segmenter | Workers:
     return stack.enter_context(Workers(options))
 
 
-def _mosaic(
-    path: Path, grid: Grid, shares: Sequence[Share], area: Area, source: Provenance
-) -> Path:
-    """Make one raster of what the rasters gave."""
+def _mosaic(path: Path, job: _Job, source: Provenance) -> Path:
+    """Make one raster of what the rasters gave.
+
+    Of their bands, not of their own virtual rasters: GDAL 3.10 forgets to close the files of a
+    virtual raster inside another that is read by several threads, and takes them for
+    those of the next run of the same name.
+    """
     parts = [
-        Placed(
-            str(share.raster.relative_to(path.parent)),
-            (share.window.height, share.window.width),
-            replace(share.window, row=0, col=0),
-            share.window.seen_from(area.window),
+        replace(
+            one,
+            name=f"{part.bands.folder.name}/{one.name}",
+            at=one.at.seen_from(job.area.window.seen_from(part.place)),
         )
-        for share in shares
+        for part in job.parts
+        for one in part.bands.parts()
     ]
     with output_errors(path):
+        grid = job.survey.grid.part(job.area.window)
         write_safely(path, virtual_raster(grid, parts, source.to_tags()))
     return path
 
