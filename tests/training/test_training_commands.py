@@ -3,6 +3,7 @@ from pathlib import Path
 
 import crackgeo_training.train
 import pytest
+from crackgeo_training.config import load_config
 from pictures import DarkModel
 
 from crackgeo import cli
@@ -82,5 +83,5 @@ def test_train_hands_over_and_reports(monkeypatch, capsys, tmp_path):
     config = str(CONFIG)
     code = cli.run(["train", config, "--data", str(tmp_path), "-o", str(tmp_path / "o"), "--json"])
     assert code == 0
-    assert seen == [(3407, tmp_path, tmp_path / "o")]
+    assert seen == [(load_config(CONFIG).train.seed, tmp_path, tmp_path / "o")]
     assert json.loads(capsys.readouterr().out) == {"checkpoint": str(tmp_path / "o/checkpoint.pt")}
