@@ -11,7 +11,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, astuple, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ from .provenance import Provenance
 from .raster import ImageRaster, open_image
 from .results import PredictResult
 from .seams import Edges, Rows
+from .space import Need, check_space, needs_of, pixels_with_data
 from .specs import PROB_NODATA, BandSpec, OnError, TileSpec
 from .tiling import TilePlan
 from .work import WorkFolder
@@ -223,6 +224,7 @@ def run_prediction(
         source = source.with_model(computer.info, " ".join(ran_on))
         started = work.begin(_identity(source, options))
         job = _Job(survey, area, options, computer, work, monitor)
+        check_space(job.needs(output))
         shares = job.run()
     if job.counts.pixels_valid == 0:
         work.finish()
@@ -295,6 +297,11 @@ class Part:
     first: int
 
     @property
+    def rest_share(self) -> float:
+        """Share of the rows that were not done before."""
+        return 1 - self.first / self.area.window.height
+
+    @property
     def rest(self) -> Area:
         """The area without the rows that were done before."""
         w = self.area.window
@@ -336,6 +343,21 @@ class _Job:
     def _plan(self, part: Part, window: Window) -> TilePlan:
         """The tiles of a part of a raster."""
         return TilePlan(part.member.grid.shape, window, self.options.tiles)
+
+    def needs(self, output: Path | None) -> list[Need]:
+        """Disk that the run will take; `output` is the probability raster if it is kept."""
+        pixels = left = 0.0
+        spec = replace(self.options.band_spec, stretch=(0.0, 1.0))  # spares looking for it
+        for part in self.parts:
+            with (
+                suppress(InputError),  # told when it is its turn
+                part.member.open(spec, part.bands.folder, on_error="skip") as image,
+            ):
+                found = pixels_with_data(image, part.area)
+                pixels += found
+                left += found * part.rest_share
+        layers = None if self.work.output == output else self.work.output
+        return needs_of(left, pixels, layers, self.work.path, output)
 
     def run(self) -> tuple[Share, ...]:
         """Predict what is not there yet; gives what is there then."""

@@ -15,7 +15,7 @@ LAYERS = [
     {"monitor", "specs", "grid", "results"},
     {"ground", "tiling", "fill", "vectors", "schema", "files", "work"},
     {"collar", "dataset", "gaps", "georeference", "resample", "source", "stretch", "scaling"},
-    {"raster", "probability", "aoi", "bands", "inputs", "mosaic"},
+    {"raster", "probability", "aoi", "bands", "inputs", "mosaic", "space"},
     {"models"},
     {"stitch", "seams", "predict", "provenance"},
     {
