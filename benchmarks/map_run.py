@@ -4,12 +4,14 @@
     python benchmarks/map_run.py memory [--side 20000] [--rows N] [--every N]     its peak memory
 
 Both draw a raster of noise with crack-like lines into a temporary folder. `overhead` runs in one
-process and alternates the two, so that a busy machine hits both; the first round warms up and
-is not counted. `memory` runs the main job in a process of its own and reads the kernel's peak
-resident memory for it. Two ways to shorten that: with --rows only so many rows hold data, the rest
-is nodata (strips, buffers and files keep their size, the vectors have fewer cracks); with --every N
-the model looks at every Nth tile only and for the others darkness stands for a crack (all buffers
-and the vectors keep their size, and the model takes what it takes).
+process and alternates the two, so that a busy machine hits both; the first round warms up and is
+not counted. The model alone gets its tiles from memory, one a batch, several at once as in a run.
+Other programs hit the whole run harder, as it waits for disks; so the ratio of the processor time
+of all threads is told beside that of the clock. `memory` runs the main job in a process of its own
+and reads the kernel's peak resident memory for it. Two ways to shorten that: with --rows only so
+many rows hold data, the rest is nodata (strips, buffers and files keep their size, the vectors have
+fewer cracks); with --every N the model looks at one Nth of the tiles and on the others darkness
+stands for a crack (all buffers and the vectors keep their size, and the model takes what it takes).
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ import datetime
 import os
 import platform
 import resource
-import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count, groupby
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import rasterio
@@ -37,6 +41,8 @@ from crackgeo.specs import TileSpec
 from crackgeo.tiling import TilePlan
 
 BAND = 1024
+T = TypeVar("T")
+TOGETHER = 8  # tiles that the model sees in a row where it does not see all
 Process = get_context("spawn").Process  # nothing of the drawing in its memory
 
 
@@ -62,49 +68,59 @@ def main() -> None:
 def overhead(folder: Path, side: int, rounds: int) -> None:
     """Alternate the whole run and the model alone on one raster."""
     path = draw(folder / "survey.tif", side)
-    model = crackgeo.load_model("compact")
+    model = crackgeo.load_model("compact", batch_size=1)
+    tiles = read_tiles(path)
     whole, alone = [], []
     for _ in range(rounds + 1):
-        started = time.perf_counter()
-        result = crackgeo.map_cracks(path, folder / "o.gpkg", model=model, overwrite=True)
-        whole.append(time.perf_counter() - started)
-        alone.append(model_alone(path, model))
-    ratios = [w / a for w, a in zip(whole[1:], alone[1:], strict=True)]
+        result, spent = clocked(
+            lambda: crackgeo.map_cracks(path, folder / "o.gpkg", model=model, overwrite=True)
+        )
+        whole.append(spent)
+        alone.append(clocked(lambda: list(model.predict_each(tile[None] for tile in tiles)))[1])
     print(f"{side} x {side}, {result.prediction.tiles_run} tiles, {rounds} rounds")
-    print(f"whole run {statistics.median(whole[1:]):.1f} s", end=", ")
-    print(f"model alone {statistics.median(alone[1:]):.1f} s", end=", ")
-    print(f"ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+    times = np.array([whole[1:], alone[1:]])  # [whole or alone, round, clock or processor]
+    for name, (mine, bare) in zip(("clock", "processor"), np.moveaxis(times, 2, 0), strict=True):
+        ratios = mine / bare
+        print(
+            f"{name}: whole run {np.median(mine):.1f} s, model alone {np.median(bare):.1f} s,",
+            end=" ",
+        )
+        print(f"ratio {np.median(ratios):.3f} ({ratios.min():.3f} to {ratios.max():.3f})")
 
 
-def model_alone(path: Path, model: crackgeo.models.protocol.Segmenter) -> float:
-    """Seconds of the model on all tiles of a raster, without reading them."""
-    seconds = 0.0
+def clocked(work: Callable[[], T]) -> tuple[T, tuple[float, float]]:
+    """What a job gives, and its seconds by the clock and of all threads on the processor."""
+    clock, processor = time.perf_counter(), time.process_time()
+    result = work()
+    return result, (time.perf_counter() - clock, time.process_time() - processor)
+
+
+def read_tiles(path: Path) -> list[np.ndarray]:
+    """All tiles of a raster, uint8 `[448, 448, 3]` each."""
     with open_image(path) as image:
         plan = TilePlan(image.grid.shape, image.grid.window, TileSpec())
-        tiles = [plan.tile(i, j) for i in plan.rows for j in plan.cols]
-        for start in range(0, len(tiles), model.batch_size):
-            batch = tiles[start : start + model.batch_size]
-            batch += [batch[-1]] * (model.batch_size - len(batch))
-            pixels = np.stack([image.read(tile)[0] for tile in batch])
-            started = time.perf_counter()
-            model.predict(pixels)
-            seconds += time.perf_counter() - started
-    return seconds
+        return [image.read(plan.tile(i, j))[0] for i in plan.rows for j in plan.cols]
 
 
 class Sometimes:
-    """A model that looks at every Nth tile; on the others what is dark is a crack."""
+    """A model that looks at some tiles only; on the others what is dark is a crack."""
 
-    def __init__(self, model: crackgeo.models.protocol.Segmenter, every: int) -> None:
+    def __init__(self, model: crackgeo.models.protocol.StreamSegmenter, every: int) -> None:
         self.info, self.batch_size = model.info, model.batch_size
-        self._model, self._every, self._calls = model, every, 0
+        self._model, self._every = model, every
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities, see `crackgeo.models.protocol.Segmenter`."""
-        self._calls += 1
-        if self._calls % self._every == 0:
-            return self._model.predict(images)
+        """Dark is a crack."""
         return np.clip((120 - images[..., 0].astype(np.float32)) / 80, 0, 1)
+
+    def predict_each(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The model on a few batches together, which it runs at once, then the stand-in."""
+        number = count()
+        for turn, group in groupby(batches, lambda _: next(number) // TOGETHER % self._every):
+            if turn == 0:
+                yield from self._model.predict_each(group)
+            else:
+                yield from map(self.predict, group)
 
 
 def memory(folder: Path, side: int, rows: int, every: int) -> None:

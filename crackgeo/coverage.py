@@ -21,6 +21,7 @@ from .monitor import SILENT, Monitor
 from .specs import PROB_NODATA
 from .vectors import FeatureTable
 
+MAX_CELLS = 1_000_000  # an outline to a thousandth of the raster's sides
 _BAND_PX = 512  # rows read at a time: a row of tiles of the rasters that crackgeo writes
 _REASONS = ("", "no data in the raster", "damaged: the raster cannot be read here")
 
@@ -66,7 +67,7 @@ class _Cells:
 def coverage_table(
     source: ProbabilitySource,
     grid: Grid,
-    max_cells: int = 4_000_000,
+    max_cells: int = MAX_CELLS,
     damaged: Sequence[Window] = (),
     monitor: Monitor = SILENT,
 ) -> Coverage:

@@ -5,7 +5,9 @@ Reading runs in a thread of its own, so that decoding overlaps with the model.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from queue import Queue
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 
 from .fill import fill_invalid
 from .grid import Grid, Window
-from .models.protocol import Segmenter
+from .models.protocol import Segmenter, StreamSegmenter
 from .monitor import SILENT, Monitor
 from .seams import Edges
 from .specs import PROB_NODATA, TileSpec
@@ -143,19 +145,23 @@ def predict(
 
 def _read_rows(image: ImageSource, area: AreaMask, plan: TilePlan) -> Iterator[_Row]:
     """Read strip by strip and cut the tiles that hold data of the area."""
-    for i in plan.rows:
-        strip = plan.strip(i)
-        pixels, valid = image.read(strip)
-        if not valid.any():
-            yield _Row(i, [], valid)
-            continue
-        wanted = valid & area.mask(strip)
-        tiles = []
-        for tile in plan.row_tiles(i):
-            cut = np.s_[:, tile.col - strip.col : tile.col_end - strip.col]
-            if wanted[cut].any():
-                tiles.append((tile, fill_invalid(pixels[cut], valid[cut])))
-        yield _Row(i, tiles, wanted)
+    return (_read_row(image, area, plan, i) for i in plan.rows)
+
+
+def _read_row(image: ImageSource, area: AreaMask, plan: TilePlan, i: int) -> _Row:
+    """One strip; its pixels are gone when the next one is read, which matters where it is wide."""
+    strip = plan.strip(i)
+    pixels, valid = image.read(strip)
+    if not valid.any():
+        return _Row(i, [], valid)
+    wanted = area.mask(strip)
+    wanted &= valid
+    tiles = []
+    for tile in plan.row_tiles(i):
+        cut = np.s_[:, tile.col - strip.col : tile.col_end - strip.col]
+        if wanted[cut].any():
+            tiles.append((tile, fill_invalid(pixels[cut], valid[cut])))
+    return _Row(i, tiles, wanted)
 
 
 class _RowMasks:
@@ -195,15 +201,28 @@ def _infer(
     another order for another batch size, and a part of a raster must give exactly the
     numbers of the whole.
     """
-    size = segmenter.batch_size
-    while batch := list(islice(tiles, size)):
-        monitor.step(STAGE, counts.tiles_run + counts.tiles_empty, counts.tiles)
-        images = [image for _, image in batch]
-        images += [images[-1]] * (size - len(batch))
-        probabilities = segmenter.predict(np.stack(images))
-        counts.tiles_run += len(batch)
-        for (window, _), probability in zip(batch, probabilities, strict=False):
-            yield window, probability
+    size, running = segmenter.batch_size, deque[list[Window]]()
+
+    def batches() -> Iterator[NDArray[np.uint8]]:
+        while batch := list(islice(tiles, size)):
+            monitor.step(STAGE, counts.tiles_run + counts.tiles_empty, counts.tiles)
+            running.append([window for window, _ in batch])
+            images = [image for _, image in batch]
+            yield np.stack(images + [images[-1]] * (size - len(batch)))
+
+    with closing(_predict_each(segmenter, batches())) as results:
+        for probabilities in results:
+            windows = running.popleft()
+            counts.tiles_run += len(windows)
+            yield from zip(windows, probabilities, strict=False)
+
+
+def _predict_each(
+    segmenter: Segmenter, batches: Iterator[NDArray[np.uint8]]
+) -> Generator[NDArray[np.float32], None, None]:
+    if isinstance(segmenter, StreamSegmenter):
+        return segmenter.predict_each(batches)
+    return (segmenter.predict(images) for images in batches)
 
 
 _END = object()

@@ -4,6 +4,7 @@ import json
 import struct
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -252,6 +253,70 @@ def test_wrong_tiles_are_refused(images):
         segmenter().predict(images)
 
 
+@pytest.fixture
+def threads():
+    """Four threads of torch, whatever the machine has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield 4
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_several_batches_at_once_give_what_each_gives(threads, compact_network, size):
+    model = segmenter(compact_network, tile_px=64, batch_size=size)
+    rng = np.random.default_rng(0)
+    batches = [rng.integers(0, 256, (size, 64, 64, 3), np.uint8) for _ in range(11)]
+    taken = []
+
+    def give():
+        for number, batch in enumerate(batches):
+            taken.append(number)
+            yield batch
+
+    results = model.predict_each(give())
+    first = next(results)
+    assert len(taken) == threads + 1  # no more are asked for than can run, and one
+    found = [first, *results]
+    # another number of threads may sum in another order, but the same number never does
+    np.testing.assert_allclose(found, [model.predict(b) for b in batches], atol=1e-6)
+    np.testing.assert_array_equal(found, list(model.predict_each(batches)))
+    assert torch.get_num_threads() == threads
+
+
+def test_several_batches_at_once_run_in_threads_with_their_share_of_the_cores(threads):
+    seen = []
+
+    class Looking(Mean):
+        def forward(self, x):
+            seen.append((threading.current_thread().name, torch.get_num_threads()))
+            return super().forward(x)
+
+    list(segmenter(Looking(), batch_size=1).predict_each([tiles(1)] * 20))
+    assert {name.rsplit("_", 1)[0] for name, _ in seen} == {"tiles"}
+    assert {share for _, share in seen} == {1}
+
+
+def test_a_large_network_gets_all_cores_for_one_batch(threads, monkeypatch):
+    monkeypatch.setattr("crackgeo.models.runtime.STREAMED_PARAMETERS_MAX", 0)
+    asked = []
+    batches = (asked.append(i) or tiles(1) for i in range(3))
+    results = segmenter(batch_size=1).predict_each(batches)
+    next(results)
+    assert asked == [0]
+
+
+def test_several_batches_at_once_end_early(threads):
+    model = segmenter(Mean(limit=0), batch_size=1)
+    with pytest.raises(ResourceError, match="one tile at a time"):
+        list(model.predict_each([tiles(1)] * 9))
+    results = segmenter(batch_size=1).predict_each([tiles(1)] * 9)
+    next(results)
+    results.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("tiles")]
+    assert torch.get_num_threads() == threads
+
+
 @pytest.mark.parametrize(
     ("free", "each", "batch"),
     [(10_000, 1000, 4), (10_000, 10_000, 1), (1, 10, 1), (10**9, 1, 64), (27_000, 1000, 16)],
@@ -378,6 +443,9 @@ GOOD = {"format": "crackgeo-model", "format_version": "1", "architecture": "comp
         ({"threshold": "high"}, "threshold is 'high'"),
         ({"temperature": "0"}, "temperature 0.0 is not positive"),
         ({"temperature": "warm"}, "temperature is 'warm'"),
+        ({"tile_px": "100"}, "compact takes no tiles of 100 px"),
+        ({"tile_px": "64.5"}, "no tiles of 64.5 px"),
+        ({"tile_px": "512", "architecture": "cracksam"}, "cracksam takes no tiles of 512 px"),
         ({"normalisation": "imagenet"}, "unknown normalisation"),
         ({}, "do not make a compact network"),
     ],

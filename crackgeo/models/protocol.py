@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -61,5 +61,25 @@ class Segmenter(Protocol):
         Returns
         -------
         float32 `[N, 448, 448]` in [0, 1]
+        """
+        ...
+
+
+@runtime_checkable
+class StreamSegmenter(Segmenter, Protocol):
+    """A model that can run several batches at once."""
+
+    def predict_each(
+        self, batches: Iterable[NDArray[np.uint8]]
+    ) -> Generator[NDArray[np.float32], None, None]:
+        """Crack probabilities of one batch after the other; may ask for some batches ahead.
+
+        Parameters
+        ----------
+        batches : uint8 `[N, 448, 448, 3]`, RGB each
+
+        Yields
+        ------
+        float32 `[N, 448, 448]` in [0, 1], in the order of the batches
         """
         ...
