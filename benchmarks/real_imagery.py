@@ -1,13 +1,15 @@
 """Run the main job on real drone imagery and compare with what is labelled.
 
-    python benchmarks/real_imagery.py --data DIR --out runs/real
+    python benchmarks/real_imagery.py --data DIR [--out runs/real] [--doc docs/real-imagery.md]
 
 DIR holds cracks/manifest.csv and rasters/*.tif. Whole nadir frames are put together from the
 cells of the UAV-CrackX sets (4 x 4 cells of 672 x 378 px; missing cells stay transparent), with
 an invented ground pixel size of 2 mm, so lengths are in proportion only. Of each raster the
-script keeps the layer and a quicklook, and prints a Markdown table: length found, share of the
-labelled centre line found within 8 px, share of the length found that lies on a label. Labels
-of these sets skip some hairlines, so 'invented' counts those too.
+script keeps the layer, a quicklook and the frame's labels in red over the image, and prints a
+Markdown table: length found, share of the labelled centre line found within 8 px, share of the
+length found that lies on a label. Labels of these sets skip some hairlines, so what is not
+'correct' counts those too. --doc puts the table and what was left out into a document, between two
+comments; what the pictures show is for a person to write.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
+import os
+import platform
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -38,6 +42,7 @@ GSD_M = 0.002  # invented: the sets do not say how high the drone flew
 TOLERANCE_PX = 8
 CELL_NAME = re.compile(r"(?:\d+_)?(.+)_Z_(\d+)_z$")
 FRAMES_PER_SET = 2
+BEGIN, END = "<!-- numbers -->", "<!-- end of numbers -->"
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Score:
     name: str
     kind: str
     result: MapResult
+    said: tuple[str, ...] = ()
     found: float | None = None
     correct: float | None = None
 
@@ -67,16 +73,49 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/real"))
     parser.add_argument("--model", default="compact")
+    parser.add_argument("--doc", type=Path)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     scores = [
         *map_frames(arguments.data / "cracks", arguments.out, arguments.model),
         *map_rasters(arguments.data / "rasters", arguments.out, arguments.model),
     ]
-    print(f"`python benchmarks/real_imagery.py`, {datetime.date.today()}\n")
-    print("| raster | what | m2 | cracks | m | mean mm | found | correct | tiles | s |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    print("\n".join(score.row() for score in scores))
+    text = report(scores)
+    print(text)
+    if arguments.doc is not None:
+        before, _, rest = arguments.doc.read_text(encoding="utf-8").partition(BEGIN)
+        _, _, after = rest.partition(END)
+        arguments.doc.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+def report(scores: list[Score]) -> str:
+    """The table as Markdown, with what it was made with and what the runs warned of."""
+    first = scores[0].result.prediction
+    processor = next(
+        (line.split(":")[1].strip() for line in cpu_lines() if line.startswith("model name")),
+        platform.machine(),
+    )
+    said = [f"- {score.name}: {text}" for score in scores for text in score.said]
+    return "\n".join(
+        [
+            f"`python benchmarks/real_imagery.py`, {datetime.date.today()}; {first.model} (SHA-256 "
+            f"{first.model_sha256[:8]}...) on {first.device} in {first.precision}; {processor}, "
+            f"{os.cpu_count()} processors",
+            "",
+            "| raster | what | area, m2 | cracks | length, m | mean width, mm | found | correct "
+            "| tiles | s |",
+            "|---|---|---|---|---|---|---|---|---|---|",
+            *(score.row() for score in scores),
+            "",
+            *(["Warnings of these runs:", "", *said] if said else []),
+        ]
+    ).rstrip()
+
+
+def cpu_lines() -> list[str]:
+    """What Linux knows of the processor; nothing elsewhere."""
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def map_frames(data: Path, out: Path, model: str) -> list[Score]:
@@ -85,10 +124,11 @@ def map_frames(data: Path, out: Path, model: str) -> list[Score]:
     for name, cells in validation_frames(data / "manifest.csv"):
         path = out / f"{name}.tif"
         truth = assemble(data, cells, path)
-        result = run(path, out, model)
+        result, said = run(path, out, model)
+        draw_labels(path, truth, out / f"{name}_labels.png")
         lines = gpd.read_file(out / f"{name}.gpkg", layer="cracks")
         found, correct = compare(lines, truth)
-        scores.append(Score(name, "drone frame", result, found, correct))
+        scores.append(Score(name, "drone frame", result, said, found, correct))
     return scores
 
 
@@ -97,20 +137,34 @@ def map_rasters(data: Path, out: Path, model: str) -> list[Score]:
     scores = []
     for path in sorted(data.glob("*.tif")):
         kind = "quay wall" if "MAX" in path.name else "no crack in it"
-        scores.append(Score(path.stem, kind, run(path, out, model)))
+        scores.append(Score(path.stem, kind, *run(path, out, model)))
     return scores
 
 
-def run(path: Path, out: Path, model: str) -> MapResult:
-    """The main job, as the command line does it."""
-    return crackgeo.map_cracks(
+def run(path: Path, out: Path, model: str) -> tuple[MapResult, tuple[str, ...]]:
+    """The main job, as the command line does it, and its warnings."""
+    said: list[str] = []
+    result = crackgeo.map_cracks(
         path,
         out / f"{path.stem}.gpkg",
         probability=out / f"{path.stem}_prob.tif",
         quicklook=out / f"{path.stem}.png",
         model=model,
         overwrite=True,
+        monitor=crackgeo.Monitor(
+            on_warning=lambda text: said.append(text.replace(str(path), "it"))
+        ),
     )
+    return result, tuple(said)
+
+
+def draw_labels(path: Path, truth: NDArray[np.bool_], picture: Path) -> None:
+    """The labels in red over a frame, as large as its quicklook, to look at side by side."""
+    with rasterio.open(path) as raster:
+        rgb = np.moveaxis(raster.read((1, 2, 3)), 0, -1)
+    rgb[ndimage.binary_dilation(truth, iterations=2)] = (255, 0, 0)
+    shrink = -(-max(truth.shape) // 1600)
+    Image.fromarray(rgb).reduce(shrink).save(picture)
 
 
 def validation_frames(manifest: Path) -> list[tuple[str, dict[int, dict[str, str]]]]:
