@@ -1,21 +1,25 @@
 """A CrackSAM model on the command line, and models for other programs."""
 
 import dataclasses
+import errno
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 import torch
 from affine import Affine
-from test_models_cracksam import TINY, tiny
+from safetensors.torch import save_file
+from test_models_cracksam import TINY, hugging_face, own_delta, tiny
 
 from crackgeo.cli import run
 from crackgeo.models.checkpoint import model_metadata
 from crackgeo.models.compact import CompactNet
 from crackgeo.models.deltas import DeltaSpec
 from crackgeo.models.modelfile import open_model_file, save_model
+from crackgeo.models.registry import load_model
 from crackgeo.models.sam import VITS
 
 
@@ -58,6 +62,76 @@ def test_map_with_a_cracksam_model(cracksam_file, tmp_path):
     assert output.stat().st_size > 0
 
 
+def imported(tmp_path, delta_spec, told=None, options=(), sam_names=str):
+    """The exit code and the model of `models import` from safetensors files of a tiny network."""
+    network = tiny(delta_spec)
+    sam = {sam_names(k): v for k, v in network.state_dict().items() if is_sams(k)}
+    save_file(sam, tmp_path / "sam.safetensors", {"format": "pt"})
+    save_file(own_delta(network), tmp_path / "delta.safetensors", told)
+    files = ["--sam", str(tmp_path / "sam.safetensors")]
+    files += ["--delta", str(tmp_path / "delta.safetensors"), "-o", str(tmp_path / "m.safetensors")]
+    return network, run(["models", "import", *files, *options])
+
+
+def is_sams(name):
+    return ".lora_" not in name and ".adapter." not in name
+
+
+@pytest.mark.parametrize("spec", [DeltaSpec("qk", 2, 3, 0.7), DeltaSpec("o", 1), DeltaSpec()])
+def test_import_from_hugging_faces_file(spec, tmp_path):
+    """Its names, a delta of crackgeo's own; the model computes what the network computes."""
+    told = {"adapter_scale": repr(spec.adapter_scale)}
+    network, code = imported(tmp_path, spec, told, ["-q"], hugging_face)
+    assert code == 0
+    image = np.random.default_rng(3).integers(0, 256, (1, 448, 448, 3), np.uint8)
+    found = load_model(tmp_path / "m.safetensors", "cpu", "fp32").logits(image)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(image).permute(0, 3, 1, 2) / 255)[:, 0].numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_fine_tuned_delta_keeps_its_calibration_and_scale(tmp_path):
+    told = {"adapter_scale": "0.7", "temperature": "1.5", "threshold": "0.4", "name": "other"}
+    told |= {"finetuned_from": "cracksam", "architecture": "compact", "tile_px": "64"}
+    _, code = imported(tmp_path, DeltaSpec(adapter_dim=3), told, ["-q"])
+    assert code == 0
+    file = open_model_file(tmp_path / "m.safetensors")
+    assert (file.info.threshold, file.temperature, file.info.name) == (0.4, 1.5, "m")
+    assert (file.architecture, file.info.tile_px) == ("cracksam", 448)
+    assert file.info.metadata["adapter_scale"] == "0.7"
+    assert file.info.metadata["finetuned_from"] == "cracksam"
+
+
+def test_a_scale_that_nobody_says_is_the_papers_and_warned_about(tmp_path, capsys):
+    _, code = imported(tmp_path, DeltaSpec(adapter_dim=3))
+    assert code == 0
+    assert "0.2 is taken" in capsys.readouterr().err
+    assert open_model_file(tmp_path / "m.safetensors").info.metadata["adapter_scale"] == "0.2"
+
+
+def test_a_delta_that_tells_nonsense_is_one_clear_error(tmp_path, capsys):
+    told = {"adapter_scale": "a fifth"}
+    _, code = imported(tmp_path, DeltaSpec(adapter_dim=3), told, ["-q"])
+    assert code == 5
+    assert "adapter_scale is 'a fifth'" in capsys.readouterr().err
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["delta.safetensors", "sam.safetensors"]
+    _, code = imported(tmp_path, DeltaSpec(adapter_dim=3), told, ["-q", "--scale", "0.5"])
+    assert code == 0
+
+
+def test_an_import_that_fails_while_writing_leaves_nothing(tmp_path, monkeypatch):
+    def full(tensors, path, metadata):
+        Path(path).write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    _, code = imported(tmp_path, DeltaSpec("q", 1), options=["-q"])
+    assert code == 4
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["delta.safetensors", "sam.safetensors"]
+
+
 def test_the_metadata_names_the_vit():
     network = tiny()
     assert model_metadata(network)["vit"] == "vit 32 x 3"
@@ -71,8 +145,6 @@ def test_onnx_gives_the_same_probabilities(kind, compact_file, cracksam_file, tm
     pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    from crackgeo.models.registry import load_model
-
     path = compact_file if kind == "compact" else cracksam_file
     output = tmp_path / "m.onnx"
     assert run(["models", "export", str(path), "-o", str(output), "-q"]) == 0

@@ -55,8 +55,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.redirect(self.path)
         if server.manner == "absent":
             return self.send_error(404)
-        if server.manner == "overloaded" and len(server.requests) < 3:
-            return self.send_error(503)
+        if server.manner in ("503", "429") and len(server.requests) < 3:
+            return self.send_error(int(server.manner))
         body, start = server.content, 0
         if asked and server.manner != "no ranges":
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
@@ -252,8 +252,9 @@ def test_other_addresses_are_refused(url, tmp_path):
         download(url, tmp_path / "w.bin", right, patience=QUICK)
 
 
-def test_an_overloaded_server_is_asked_again(server, tmp_path):
-    server.manner = "overloaded"
+@pytest.mark.parametrize("status", ["503", "429"])
+def test_an_overloaded_server_is_asked_again(server, tmp_path, status):
+    server.manner = status
     download(server.url, tmp_path / "w.bin", right, len(CONTENT), patience=QUICK)
     assert len(server.requests) == 3
 

@@ -22,6 +22,7 @@ from ..monitor import SILENT, Monitor
 from ..version import __version__
 
 _CHUNK_BYTES = 1 << 20
+_BUSY = {http.client.REQUEST_TIMEOUT, http.client.TOO_MANY_REQUESTS}
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EISDIR}
 
 
@@ -195,7 +196,9 @@ def _is_ours(error: OSError) -> bool:
 
 def _is_final(error: Exception) -> bool:
     """Whether trying again is pointless: the server answered, and said no."""
-    return isinstance(error, urllib.error.HTTPError) and error.code < 500
+    return (
+        isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in _BUSY
+    )
 
 
 def _why(error: Exception) -> str:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..errors import ModelError
 from ..files import atomic_output
+from ..specs import TILE_PX
 from .catalogue import sha256_of
 from .protocol import ModelInfo
 
@@ -179,9 +180,15 @@ def _info(path: Path, metadata: dict[str, str]) -> ModelInfo:
                 f"{path}: {key} is {value:g}, not between {low:g} and {high:g}", _GET_ANOTHER
             )
     if "tile_px" in numbers:
-        numbers["tile_px"] = int(numbers["tile_px"])
+        numbers["tile_px"] = _tile_side(path, metadata["architecture"], numbers["tile_px"])
     name = metadata.get("name", path.stem)
     return ModelInfo(name, sha256_of(path), metadata=metadata, **numbers)  # type: ignore[arg-type]
+
+
+def _tile_side(path: Path, architecture: str, side: float) -> int:
+    if side % _SHORTEST_SIDE_PX or (architecture == "cracksam" and side != TILE_PX):
+        raise ModelError(f"{path}: {architecture} takes no tiles of {side:g} px", _GET_ANOTHER)
+    return int(side)
 
 
 def _number(path: Path, key: str, text: str) -> float:

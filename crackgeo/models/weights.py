@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,11 @@ from .registry import EMBEDDED, models_home
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# how a fine-tuned delta wants to be used, and its story: these go on into the model
+_CARRIED = re.compile(
+    r"temperature|threshold|threshold_low|min_length_px|width_error_px|calibration|finetune.*"
+)
 
 
 @dataclass(frozen=True)
@@ -136,15 +142,17 @@ def import_model(
     from .checkpoint import combine, model_metadata
     from .modelfile import save_model
 
-    told = _told_scale(paths[1])
-    chosen = _scale(told if scale is None else scale, known)
+    told = _told(paths[1])
+    own_scale = _told_scale(paths[1], told) if scale is None else scale
+    chosen = _scale(own_scale, known)
     network = combine(read_weights(paths[0]), read_weights(paths[1]), chosen)
-    if network.delta.adapter_dim and scale is None and known is None and told is None:
+    if network.delta.adapter_dim and own_scale is None and known is None:
         monitor.warn(
             f"{paths[1].name} does not say the adapters' scale: {network.delta.adapter_scale} is "
             "taken, the paper's; --scale sets another"
         )
     metadata = {
+        **{key: text for key, text in told.items() if _CARRIED.fullmatch(key)},
         "name": output.stem,
         "licence": f"SAM: Apache-2.0; delta: {known.licence if known else 'its maker decides'}",
         **_sources(paths, (sam_sums, delta_sums)),
@@ -232,14 +240,23 @@ def _scale(asked: float | None, delta: Published | None) -> float:
     return delta.scale if delta is not None and delta.scale is not None else PAPER_SCALE
 
 
-def _told_scale(delta: Path) -> float | None:
-    """The adapters' scale that a delta file of `crackgeo finetune` tells."""
+def _told(delta: Path) -> dict[str, str]:
+    """What a delta file of `crackgeo finetune` tells beside its tensors; published ones cannot."""
     if delta.suffix != ".safetensors":
-        return None
+        return {}
     from .modelfile import read_metadata
 
-    text = read_metadata(delta).get("adapter_scale")
-    return None if text is None else float(text)
+    return read_metadata(delta)
+
+
+def _told_scale(delta: Path, told: Mapping[str, str]) -> float | None:
+    text = told.get("adapter_scale")
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise ModelError(
+            f"{delta}: adapter_scale is {text!r}, not a number", "say it yourself: --scale"
+        ) from None
 
 
 def _list_model(path: Path) -> Listed:
