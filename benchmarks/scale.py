@@ -107,18 +107,21 @@ def scattered(folder: Path, width: int, height: int, patches: int) -> Path:
 
 
 def workers(folder: Path, side: int, rounds: int) -> None:
-    """One process, one worker and two, one thread each, in turn."""
+    """One process, one worker and two, one thread each, in turn.
+
+    Tiles a second from the first result to the last: workers take some seconds to start.
+    """
     path = draw(folder / "survey.tif", side)
     ways: dict[str, list[str]] = {
         "one process": [], "1 worker": ["--workers", "1"], "2 workers": ["--workers", "2"],
     }  # fmt: skip
     rates: dict[str, list[float]] = {way: [] for way in ways}
     for way in [*ways] * rounds:
-        report = run(folder, "predict", path, *ways[way], threads=1)
-        result, stages = report["result"], report["run"]["stages"]
-        rates[way].append(result["tiles_run"] / stages["predict"])
-        print(f"{way}: {result['tiles_run']} tiles, {rates[way][-1]:.2f} a second", end=", ")
-        print(f"whole run {result['seconds']:.1f} s: {spent(report)}", flush=True)
+        told = events(folder, path, *ways[way], threads=1)
+        (first, a), (last, b) = next(one for one in told if one[1]["done"] > 0), told[-1]
+        rates[way].append((b["done"] - a["done"]) / (last - first))
+        print(f"{way}: {b['done']} tiles, {rates[way][-1]:.2f} a second", end=", ")
+        print(f"first result after {first - told[0][0]:.1f} s", flush=True)
     best = {way: max(found) for way, found in rates.items()}
     for way in ("one process", "1 worker"):
         print(f"2 workers / {way}: {best['2 workers'] / best[way]:.2f}")
@@ -146,15 +149,7 @@ def stages(folder: Path, sides: list[int]) -> None:
 
 def estimate(folder: Path, side: int) -> None:
     """What the program said is left, at 5 % of the tiles and later, against what it took."""
-    path = draw(folder / "survey.tif", side)
-    command = [*COMMAND, "predict", str(path), "-o", str(folder / "p.tif"), "--progress", "json"]
-    told, worst = [], 0.0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        for line in child.stdout:
-            event = json.loads(line)
-            if event["event"] == "progress" and event["stage"] == "predict":
-                told.append((time.monotonic(), event))
+    told, worst = events(folder, draw(folder / "survey.tif", side)), 0.0
     end = told[-1][0]
     print(f"{side} x {side}, {told[-1][1]['total']} tiles in {end - told[0][0]:.0f} s")
     for share in (0.05, 0.1, 0.25, 0.5, 0.75):
@@ -163,6 +158,23 @@ def estimate(folder: Path, side: int) -> None:
         print(f"after {share:.0%}: {event['remaining_s']:.0f} s promised, {end - now:.0f} s taken")
         worst = max(worst, abs(error))
     print(f"largest error {worst:.0%}")
+
+
+def events(folder: Path, path: Path, *options: str, threads: int = 0) -> list[tuple[float, dict]]:
+    """Progress of a prediction, each event with the time when it came."""
+    command = [*COMMAND, "predict", str(path), "-o", str(folder / "p.tif"), *options]
+    environment = {**os.environ, **(ONE_THREAD if threads == 1 else {})}
+    told = []
+    with subprocess.Popen(
+        [*command, "--progress", "json", "--overwrite"],
+        stdout=subprocess.PIPE, text=True, env=environment,
+    ) as child:  # fmt: skip
+        assert child.stdout is not None
+        for line in child.stdout:
+            event = json.loads(line)
+            if event["event"] == "progress" and event["stage"] == "predict":
+                told.append((time.monotonic(), event))
+    return told
 
 
 def run(folder: Path, command: str, path: Path | str, *options: str, threads: int = 0) -> dict:

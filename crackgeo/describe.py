@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .dataset import gdal_environment, header_errors, is_local, open_dataset
 from .errors import CrackgeoError
 from .mosaic import Survey
 from .provenance import Provenance
 from .raster import describe, header_checksum
 from .version import __version__
+
+_SIDECARS = (".aux.xml", ".ovr")
 
 
 def describe_input(path: Path, options: dict[str, Any]) -> Provenance:
@@ -58,3 +62,19 @@ def _describe(path: Path) -> dict[str, Any]:
         "bytes": info.file_bytes or 0,
         "header_sha256": header_checksum(path),
     }
+
+
+def file_stamp(path: Path) -> str | None:
+    """When a raster was last changed, and its size, with the files of a virtual raster.
+
+    Sidecars that a GIS writes when it looks at a raster do not count. None for one on a server.
+    """
+    if not is_local(path):
+        return None
+    files = [path]
+    if path.suffix.lower() == ".vrt":
+        with gdal_environment(), header_errors(path), open_dataset(path) as dataset:
+            files += [Path(name) for name in dataset.files if not name.endswith(_SIDECARS)]
+    found = [file.stat() for file in files if file.exists()]
+    latest = datetime.fromtimestamp(max(one.st_mtime for one in found), UTC)
+    return f"{latest.isoformat()}, {sum(one.st_size for one in found)} bytes"

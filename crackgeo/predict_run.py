@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, astuple, dataclass, field, replace
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from .aoi import Area, resolve_area
 from .bands import RowBands, virtual_raster
-from .describe import describe_survey
+from .describe import describe_survey, file_stamp
 from .errors import InputError, UsageError
 from .files import output_errors, write_safely
 from .grid import Grid, Window
@@ -222,7 +223,7 @@ def run_prediction(
         ran_on = trait(computer, "device"), trait(computer, "precision")
         source = describe_survey(survey, errors, _record(options, computer.info))
         source = source.with_model(computer.info, " ".join(ran_on))
-        started = work.begin(_identity(source, options))
+        started = work.begin(_identity(source, options, survey))
         job = _Job(survey, area, options, computer, work, monitor)
         check_space(job.needs(output))
         shares = job.run()
@@ -513,15 +514,19 @@ def _record(options: PredictOptions, model: ModelInfo) -> dict[str, Any]:
     }
 
 
-def _identity(source: Provenance, options: PredictOptions) -> dict[str, Any]:
+def _identity(source: Provenance, options: PredictOptions, survey: Survey) -> dict[str, Any]:
     """Everything that the probabilities depend on."""
     aoi = hashlib.sha256(Path(options.aoi).read_bytes()).hexdigest() if options.aoi else None
+    names = [f"{number} {one['name']}" for number, one in enumerate(source.inputs, 1)]
+    checksums = [one.get("header_sha256") for one in source.inputs]
+    stamps = [file_stamp(member.path) for member in survey.members]
     return {
         "crackgeo": source.version,
+        "torch": metadata.version("torch"),
         "model": source.model_sha256,
         "device": source.device,
-        "input": {one["name"]: one.get("header_sha256") for one in source.inputs},
-        "order of inputs": [one["name"] for one in source.inputs],
+        "input": dict(zip(names, checksums, strict=True)),
+        "time of input": dict(zip(names, stamps, strict=False)),
         "option": dict(source.options),
         "AOI": aoi,
     }

@@ -801,6 +801,24 @@ def test_header_checksum_tells_files_apart(tmp_path):
     assert all(len(s) == 64 for s in sums)
 
 
+def test_changes_in_the_middle_of_large_files_change_the_checksum(tmp_path):
+    """One block of 13 MB of them; compressed, it only needs to become longer or shorter."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (1, 3600, 3600)).astype(np.uint8)
+    tiled = {"tiled": True, "compress": "deflate", "zlevel": 1}
+    path = write(tmp_path / "a.tif", pixels, **tiled)
+    assert path.stat().st_size > 12e6
+    before = header_checksum(path)
+    pixels[0, 1700:1956, 1700:1956] = 7
+    assert header_checksum(write(tmp_path / "a.tif", pixels, **tiled)) != before
+    # uncompressed: 64 pieces of 64 KiB are a third of the file
+    plain = write(tmp_path / "b.tif", pixels)
+    before, content = header_checksum(plain), bytearray(plain.read_bytes())
+    content[2**20 + 10 : 2**20 + 20] = bytes(10)
+    plain.write_bytes(content)
+    assert header_checksum(plain) != before
+
+
 @pytest.mark.shared_data
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the development data is not here")
 def test_real_frames_are_mostly_transparent():

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio.shutil
 from fakes import ContextModel
-from rasters import picture, write
+from rasters import TRANSFORM, picture, write
 
 from crackgeo.errors import Cancelled, InputError, ResourceError, UsageError
+from crackgeo.grid import Grid, Window
 from crackgeo.monitor import Monitor
 from crackgeo.pipeline import predict_raster
 from crackgeo.work import WorkFolder
@@ -128,7 +130,8 @@ def changed_input(survey):
         ({"bands": (1, 1, 2)}, "option bands"),
         ({"bbox": (500000.1, 5399998, 500000.9, 5399999)}, "option bbox"),
         ({"model": changed_model()}, "model was"),
-        ("input", r"input survey\.tif was"),
+        ("input", r"input 1 survey\.tif was"),
+        ("touched", r"time of input 1 survey\.tif was"),
     ],
 )
 def test_other_options_models_or_inputs_do_not_mix(survey, tmp_path, change, words):
@@ -137,6 +140,9 @@ def test_other_options_models_or_inputs_do_not_mix(survey, tmp_path, change, wor
     bands = {p: p.read_bytes() for p in tmp_path.glob("p.tif.work/*/rows*")}
     if change == "input":
         changed_input(survey)
+        change = {}
+    elif change == "touched":
+        os.utime(survey, (10**9, 10**9))
         change = {}
     with pytest.raises(UsageError, match=words) as caught:
         predict_raster(survey, out, **{"model": ContextModel(1), **change}, resume=True)
@@ -181,3 +187,32 @@ def test_nothing_is_kept_of_a_raster_without_data(tmp_path):
     with pytest.raises(InputError, match="no data"):
         predict_raster(empty, tmp_path / "p.tif", model=ContextModel(1))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty.tif"]
+
+
+def test_a_source_of_a_virtual_raster_that_changes_is_found(survey, tmp_path):
+    rasterio.shutil.copy(survey, tmp_path / "mosaic.vrt", driver="VRT")
+    stopped(tmp_path / "mosaic.vrt", tmp_path / "p.tif")
+    (tmp_path / "survey.tif.aux.xml").write_text("<PAMDataset/>")  # a GIS looked at it
+    before = survey.stat()
+    changed_input(survey)
+    options = {"model": ContextModel(1), "resume": True}
+    with pytest.raises(UsageError, match=r"time of input 1 mosaic\.vrt was"):
+        predict_raster(tmp_path / "mosaic.vrt", tmp_path / "p.tif", **options)
+    pixels = picture(1700, 600)
+    pixels[:, 700:800, 100:300] = 0
+    write(survey, pixels, nodata=0)
+    os.utime(survey, ns=(before.st_atime_ns, before.st_mtime_ns))
+    predict_raster(tmp_path / "mosaic.vrt", tmp_path / "p.tif", **options)
+
+
+def test_rasters_of_the_same_name_are_not_taken_for_each_other(tmp_path):
+    inputs = []
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        place = Grid(1, 1, TRANSFORM).part(Window(0, 500 * number, 1, 1)).transform
+        inputs.append(write(tmp_path / str(number) / "a.tif", picture(700, 450), transform=place))
+    stopped(inputs, tmp_path / "p.tif", after=6)
+    place = Grid(1, 1, TRANSFORM).part(Window(0, 0, 1, 1)).transform
+    write(inputs[0], picture(700, 450, seed=5), transform=place)
+    with pytest.raises(UsageError, match=r"input 1 a\.tif was"):
+        predict_raster(inputs, tmp_path / "p.tif", model=ContextModel(1), resume=True)
