@@ -27,15 +27,21 @@ from .version import __version__
 if TYPE_CHECKING:
     from .models.registry import load_model
     from .pipeline import map_cracks, predict_raster, vectorize_raster
+    from .predict_run import PredictOptions
+    from .results import MapResult, PredictResult, VectorizeResult
 
 __all__ = [
     "Cancelled",
     "CrackgeoError",
     "InputError",
+    "MapResult",
     "ModelError",
     "Monitor",
+    "PredictOptions",
+    "PredictResult",
     "ResourceError",
     "UsageError",
+    "VectorizeResult",
     "__version__",
     "load_model",
     "map_cracks",
@@ -44,6 +50,10 @@ __all__ = [
 ]
 
 _ENGINE = {
+    "MapResult": "results",
+    "PredictOptions": "predict_run",
+    "PredictResult": "results",
+    "VectorizeResult": "results",
     "load_model": "models.registry",
     "map_cracks": "pipeline",
     "predict_raster": "pipeline",

@@ -19,7 +19,7 @@ def _never() -> bool:
     return False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Monitor:
     """Callables that a run reports to.
 
@@ -33,6 +33,9 @@ class Monitor:
     on_progress: Callable[[str, int, int], None] = field(default=_ignore)
     on_warning: Callable[[str], None] = field(default=_ignore)
     is_cancelled: Callable[[], bool] = field(default=_never)
+
+    def __repr__(self) -> str:
+        return "Monitor(...)"  # it stands in signatures that people read
 
     def step(self, stage: str, done: int, total: int) -> None:
         """Report progress of a stage, or raise `Cancelled` if the user asked to stop."""

@@ -40,17 +40,22 @@ def map_cracks(
 
     Parameters
     ----------
-    inputs : rasters, folders, patterns or list files, see `find_inputs`
-    output : the GeoPackage to write
+    inputs : one or several rasters, folders of them, patterns, or .txt files that list them
+    output : the GeoPackage to write; docs/layers.md describes its layers
     probability : keep the probability raster here; otherwise it is temporary
     quicklook : also write a PNG of the cracks over the image
     report : also write the record of the run here, as JSON
+    threshold, threshold_low, min_length_m, max_width_mm, stations_m : see `vectorize_raster`
     overwrite : replace outputs that exist, and the work of a run that ended early
     resume : go on with a run that ended early; from the beginning if there is none
     monitor : progress, warnings, cancelling
-    prediction : model, part and imagery, see `PredictOptions`
+    prediction : any of model, device, precision, batch_size, overlap_px, bands, stretch, nodata,
+        gsd_m, crs, bbox, aoi, on_error, workers, scheduler: see `crackgeo.PredictOptions`
 
-    The other parameters are those of `vectorize_raster`.
+    Returns
+    -------
+    MapResult
+        `prediction` and `vectors` have the numbers of the halves.
 
     Raises
     ------
@@ -120,14 +125,15 @@ def predict_raster(
 
     Parameters
     ----------
-    inputs : rasters, folders, patterns or list files, see `find_inputs`; where rasters overlap,
-        the first that has data counts
+    inputs : one or several rasters, folders of them, patterns, or .txt files that list them;
+        where rasters overlap, the first that has data counts
     output : cloud-optimised GeoTIFF, uint8: 254 p, 255 for no data
     report : also write the record of the run here, as JSON
     overwrite : replace the output if it exists, and the work of a run that ended early
     resume : go on with a run that ended early; from the beginning if there is none
     monitor : progress in tiles, warnings, cancelling
-    prediction : model, part and imagery, see `PredictOptions`
+    prediction : any of model, device, precision, batch_size, overlap_px, bands, stretch, nodata,
+        gsd_m, crs, bbox, aoi, on_error, workers, scheduler: see `crackgeo.PredictOptions`
 
     Raises
     ------
