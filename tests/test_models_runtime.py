@@ -226,7 +226,9 @@ def test_fp32_is_exact_on_all_devices_at_once(monkeypatch):
     two = (torch.device("cpu"), torch.device("cpu"))
     monkeypatch.setattr("crackgeo.models.runtime.resolve_devices", lambda name: two)
     before = torch.backends.cudnn.allow_tf32
-    segmenter(Watching(), batch_size=1).predict(tiles(8))
+    model = segmenter(Watching(), batch_size=1)
+    model.devices = (torch.device("cuda", 0), torch.device("cuda", 1))  # the networks stay here
+    model.predict(tiles(8))
     assert seen == [False] * 8
     assert torch.backends.cudnn.allow_tf32 == before
 
@@ -304,6 +306,26 @@ def test_a_large_network_gets_all_cores_for_one_batch(threads, monkeypatch):
     results = segmenter(batch_size=1).predict_each(batches)
     next(results)
     assert asked == [0]
+
+
+def test_a_card_has_the_next_batch_while_results_are_taken(threads):
+    """Whoever takes a result finds the next batch asked for and being run, and only that one."""
+    started = [threading.Event() for _ in range(4)]
+
+    class Noting(Mean):
+        def forward(self, x):
+            started[len(self.batches)].set()
+            return super().forward(x)
+
+    model = segmenter(Noting(), batch_size=1)
+    model.devices = (torch.device("cuda", 0),)  # the network stays here
+    asked = []
+    results = model.predict_each(asked.append(i) or tiles(1) for i in range(4))
+    next(results)
+    assert asked == [0, 1]
+    assert started[1].wait(20)
+    assert not started[2].is_set()
+    assert len(list(results)) == 3
 
 
 def test_several_batches_at_once_end_early(threads):

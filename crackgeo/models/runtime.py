@@ -10,7 +10,7 @@ import copy
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -133,7 +133,8 @@ class TorchSegmenter:
         """Crack probabilities of one batch after the other, as `predict` gives them.
 
         A small network leaves cores of a processor idle between its layers. So several batches run
-        there at once, each on its share of the cores, and as many are asked for ahead.
+        there at once, each on its share of the cores, and as many are asked for ahead. A card works
+        on one, and has the next waiting while the results before are taken.
 
         Parameters
         ----------
@@ -145,7 +146,7 @@ class TorchSegmenter:
         """
         threads = torch.get_num_threads()
         streams = self._streams(threads)
-        if streams == 1:
+        if streams == 1 and not self._on_cards:
             yield from map(self.predict, batches)
             return
         waiting: deque[Future[NDArray[np.float32]]] = deque()
@@ -165,6 +166,10 @@ class TorchSegmenter:
         finally:
             torch.set_num_threads(threads)  # new threads take what was set last
 
+    @property
+    def _on_cards(self) -> bool:
+        return self.devices[0].type == "cuda"
+
     def _streams(self, threads: int) -> int:
         parameters = sum(p.numel() for p in self._replicas[0].parameters())
         is_small = parameters <= STREAMED_PARAMETERS_MAX
@@ -183,7 +188,7 @@ class TorchSegmenter:
             (replica, images[start:stop], out[start:stop], probabilities)
             for replica, start, stop in zip(self._replicas, bounds, bounds[1:], strict=False)
         ]
-        with _exact(self.dtype):
+        with self._exact():
             if len(jobs) == 1:
                 self._run_on(*jobs[0])
             else:
@@ -274,8 +279,17 @@ class TorchSegmenter:
             logits: Tensor = replica(x.to(first.dtype))[:, 0].float()
             return (logits / self._scaling.temperature).sigmoid_() if probabilities else logits
 
+    def _exact(self) -> AbstractContextManager[None]:
+        """Without TF32 in fp32, which is the reference; convolutions would use it by default.
+
+        The setting is the process's, so it is changed once around all cards' threads.
+        """
+        if not self._on_cards:
+            return nullcontext()
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=self.dtype != torch.float32)
+
     def _choose_chunk(self) -> int:
-        if self.devices[0].type != "cuda":
+        if not self._on_cards:
             return CPU_BATCH
         per_tile = self._card_bytes_per_tile()
         free = min(torch.cuda.mem_get_info(device)[0] for device in self.devices)
@@ -287,7 +301,7 @@ class TorchSegmenter:
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         tile = np.zeros((1, side, side, 3), np.uint8)
-        with _exact(self.dtype):
+        with self._exact():
             if self._try_forward(self._replicas[0], tile, True) is None:
                 self._halve(1)
         torch.cuda.synchronize(device)
@@ -342,11 +356,3 @@ class Arriving:
             self._arrived.synchronize()
         values: NDArray[np.float32] = self._host.cpu().numpy()
         return values
-
-
-def _exact(dtype: torch.dtype) -> AbstractContextManager[None]:
-    """Without TF32 in fp32, which is the reference; convolutions would use it by default.
-
-    The setting is the process's, so it is changed once around all devices' threads.
-    """
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=dtype != torch.float32)
