@@ -16,6 +16,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingFeedback,
+    QgsProcessingOutputLayerDefinition,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterDefinition,
     QgsProcessingParameterEnum,
@@ -47,9 +48,12 @@ class Values:
     feedback: QgsProcessingFeedback
     paths: dict[str, str] = field(default_factory=dict)  # of outputs, by name
 
-    def given(self, name: str) -> bool:
-        """Whether the user gave a value."""
-        return self.of.get(name) not in (None, "", NULL)
+    def given(self, name: str) -> Any:
+        """The value that the user gave, None without one; of a layer to write its path."""
+        value = self.of.get(name)
+        if isinstance(value, QgsProcessingOutputLayerDefinition):
+            value, _ = value.sink.valueAsString(self.context.expressionContext())
+        return None if value in (None, "", NULL) else value
 
     def raster(self, name: str) -> QgsRasterLayer:
         """A raster layer that is a file.
@@ -96,9 +100,14 @@ class Parameter:
             definition.setFlags(definition.flags() | flag)
         return definition
 
+    def problem(self, values: Values) -> str:
+        """Why the engine could not work with the value; empty if it can."""
+        return ""
+
     def arguments(self, values: Values) -> list[str]:
         """What it puts on the engine's command line."""
-        text = self._text(values) if values.given(self.name) or not self.optional else None
+        wanted = values.given(self.name) is not None or not self.optional
+        text = self._text(values) if wanted else None
         if text is None:
             return []
         return [self.option, text] if self.option else [text]
@@ -117,6 +126,14 @@ class Raster(Parameter):
 
     def _make(self) -> QgsProcessingParameterDefinition:
         return QgsProcessingParameterRasterLayer(self.name, self.label)
+
+    def problem(self, values: Values) -> str:
+        """A layer that is no file."""
+        layer = values.algorithm.parameterAsRasterLayer(values.of, self.name, values.context)
+        if layer is None or layer.providerType() == "gdal":
+            return ""
+        wanted = tr("{}: save the layer as a file first, the engine reads files only")
+        return wanted.format(self.label)
 
     def _text(self, values: Values) -> str:
         return raster_path(values.raster(self.name))
@@ -249,16 +266,20 @@ class Output(Parameter):
 
     suffix: str = ""
 
-    def _text(self, values: Values) -> str | None:
-        path = self._path(values)
-        if self.optional and not path:  # the batch window gives an output without a path
-            return None
-        if not path.lower().endswith(self.suffix):
-            raise QgsProcessingException(
-                tr("{}: the file must end in {}, not {}").format(self.label, self.suffix, path)
-            )
-        values.paths[self.name] = path
-        return path
+    def problem(self, values: Values) -> str:
+        """A name that says it is another kind of file."""
+        path = values.given(self.name)
+        known = path is None or path == QgsProcessing.TEMPORARY_OUTPUT
+        if known or str(path).lower().endswith(self.suffix):
+            return ""
+        return tr("{}: the file must end in {}, not {}").format(self.label, self.suffix, path)
+
+    def _text(self, values: Values) -> str:
+        problem = self.problem(values)  # algorithms inside a model are not asked before they run
+        if problem:
+            raise QgsProcessingException(problem)
+        values.paths[self.name] = self._path(values)
+        return values.paths[self.name]
 
     def _path(self, values: Values) -> str:
         return values.algorithm.parameterAsOutputLayer(values.of, self.name, values.context)

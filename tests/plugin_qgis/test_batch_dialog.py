@@ -22,6 +22,7 @@ def batch(provider, qgis_iface, qgis_new_project):
         registry = QgsApplication.processingRegistry()
         window = BatchAlgorithmDialog(registry.createAlgorithmById("crackgeo:mapcracks"))
         opened.append(window)
+        window.show()  # newer QGIS deletes one that nobody sees when it is done
         panel = window.mainWidget()
         panel.checkLoadLayersOnCompletion.setChecked(True)
         while panel.batchRowCount() < len(outputs):

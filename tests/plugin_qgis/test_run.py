@@ -16,6 +16,7 @@ from qgis.core import (
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingModelAlgorithm,
+    QgsProcessingOutputLayerDefinition,
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
@@ -200,3 +201,32 @@ def test_a_model_keeps_its_children_and_passes_results_on(
     assert vectorize[1:3] == ["vectorize", predict[predict.index("--output") + 1]]
     assert vectorize[vectorize.index("--min-length") + 1] == "0.25"
     assert QgsVectorLayer(f"{target}|layername=cracks", "c", "ogr").featureCount() >= 1
+
+
+def test_a_run_in_another_thread_loads_its_layers_too(
+    fake_engine, feedback, survey, tmp_path, qgis_app, qgis_new_project
+):
+    """As the dialog runs it: QGIS keeps what to load only if it hears of it in that thread."""
+    context = QgsProcessingContext()
+    context.setProject(QgsProject.instance())
+    out = QgsProcessingOutputLayerDefinition(str(tmp_path / "o.gpkg"), QgsProject.instance())
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(MAP)
+    task = QgsProcessingAlgRunnerTask(
+        algorithm, {"INPUT": survey, "OUTPUT": out}, context, feedback
+    )
+    done = []
+    task.executed.connect(lambda ok, results: done.append(results))
+    QgsApplication.taskManager().addTask(task)
+    began = time.monotonic()
+    while not done and time.monotonic() - began < 60:
+        qgis_app.processEvents()
+        time.sleep(0.01)
+    assert done[0]["COUNT"] == 2
+    names = [details.name for details in context.layersToLoadOnCompletion().values()]
+    assert sorted(names) == [
+        "Coverage, survey one",
+        "Crack outlines, survey one",
+        "Cracks, survey one",
+    ]
+    assert handleAlgorithmResults(algorithm, context, feedback)
+    assert len(QgsProject.instance().mapLayers()) == 3

@@ -29,7 +29,7 @@ from ..engine import (
     quoted,
     run_engine,
 )
-from ..parameters import Parameter, Raster, Values
+from ..parameters import Output, Parameter, Values
 from ..progress import Progress
 from ..translation import tr
 
@@ -138,22 +138,18 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             self.addOutput(value.definition())
 
     def checkParameterValues(self, parameters, context):
-        """Also refuse a raster that is no file, which the engine could not open."""
+        """Also refuse what the engine could not open or write."""
         ok, message = super().checkParameterValues(parameters, context)
-        for parameter in self.PARAMETERS if ok else ():
-            if isinstance(parameter, Raster):
-                layer = self.parameterAsRasterLayer(parameters, parameter.name, context)
-                if layer is not None and layer.providerType() != "gdal":
-                    wanted = tr("{}: save the layer as a file first, the engine reads files only")
-                    return False, wanted.format(parameter.label)
-        return ok, message
+        values = Values(self, parameters, context, QgsProcessingFeedback(False))
+        problems = (parameter.problem(values) for parameter in self.PARAMETERS if ok)
+        problem = next(filter(None, problems), "")
+        return (False, problem) if problem else (ok, message)
 
     def prepareAlgorithm(self, parameters, context, feedback):
         """Read the layers, in the thread they live in; write what the engine reads."""
         values = Values(self, parameters, context, feedback)
-        given = (argument for p in self.PARAMETERS for argument in p.arguments(values))
-        self.arguments = [self.COMMAND, *given, *self.FLAGS]
-        self.paths = values.paths
+        inputs = (p for p in self.PARAMETERS if not isinstance(p, Output))
+        self.inputs = [argument for p in inputs for argument in p.arguments(values)]
         return True
 
     def processAlgorithm(
@@ -169,6 +165,12 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         QgsProcessingException
             With the engine's message and remedy.
         """
+        # Not before: what is to be loaded counts in the context of the run's own thread only.
+        values = Values(self, parameters, context, feedback)
+        outputs = (p for p in self.PARAMETERS if isinstance(p, Output))
+        targets = [argument for p in outputs for argument in p.arguments(values)]
+        self.arguments = [self.COMMAND, *self.inputs, *targets, *self.FLAGS]
+        self.paths = values.paths
         try:
             result = self.run_command(feedback)
         except EngineCancelled:
@@ -179,10 +181,10 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             return {}
         except EngineError as error:
             raise QgsProcessingException(self.explain(error)) from error
-        values = {v.name: v.of(result.values) for v in self.VALUES}
+        found = {v.name: v.of(result.values) for v in self.VALUES}
         for value in self.VALUES:
-            feedback.pushInfo(f"{value.label}: {_readable(values[value.name])}")
-        return {**self.paths, **values}
+            feedback.pushInfo(f"{value.label}: {_readable(found[value.name])}")
+        return {**self.paths, **found}
 
     def run_command(self, feedback: QgsProcessingFeedback) -> Result:
         """Find the engine, say the command, run it."""

@@ -15,11 +15,6 @@
   </message>
   <message>
    <location filename="../algorithms/base.py" />
-   <source>{}: save the layer as a file first, the engine reads files only</source>
-   <translation>{}: bitte den Layer zuerst als Datei speichern, die Engine liest nur Dateien</translation>
-  </message>
-  <message>
-   <location filename="../algorithms/base.py" />
    <source>Cancelled: the output was not written.</source>
    <translation>Abgebrochen: Die Ausgabe wurde nicht geschrieben.</translation>
   </message>
@@ -787,6 +782,11 @@
    <location filename="../layers.py" />
    <source>Crack outlines</source>
    <translation>Rissumrisse</translation>
+  </message>
+  <message>
+   <location filename="../parameters.py" />
+   <source>{}: save the layer as a file first, the engine reads files only</source>
+   <translation>{}: bitte den Layer zuerst als Datei speichern, die Engine liest nur Dateien</translation>
   </message>
   <message>
    <location filename="../parameters.py" />
