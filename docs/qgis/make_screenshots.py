@@ -215,6 +215,7 @@ class Session:
 
         if not self.known.exists():
             self.dialog.close()
+        self.iface.messageBar().clearWidgets()
         self.window.findChild(QDockWidget, "ProcessingToolbox").setVisible(False)
         self.window.findChild(QDockWidget, "Layers").raise_()
         tree = self.iface.layerTreeView()
