@@ -55,6 +55,7 @@ class Case:
     batch: int
     run: Callable[[np.ndarray], np.ndarray]
     seconds: list[float] = field(default_factory=list)
+    first_s: float = 0.0
 
     def time(self, tiles: np.ndarray) -> None:
         """Run one batch and note its time."""
@@ -98,6 +99,7 @@ def take_turns(cases: list[Case], options: argparse.Namespace) -> None:
     for _ in range(options.rounds + 1):
         for case in cases:
             case.time(tiles)
+            case.first_s = case.first_s or case.seconds[0] * case.batch
         print(".", end="", file=sys.stderr, flush=True)
     for case in cases:
         del case.seconds[0]
@@ -112,6 +114,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batches", nargs="+", type=int, default=[1])
     parser.add_argument("--rounds", type=int, default=5, help="beside one to warm up")
     parser.add_argument("--threads", nargs="+", type=int, default=[torch.get_num_threads()])
+    parser.add_argument("--compile", action="store_true", help="also through torch.compile")
     parser.add_argument("--output", help="write the table here, as Markdown")
     return parser.parse_args()
 
@@ -123,6 +126,9 @@ def make_cases(model: str, options: argparse.Namespace) -> Iterator[Case]:
         for batch in options.batches:
             segmenter = make(model, options, precision, batch)
             yield Case(model, "crackgeo", precision, batch, segmenter.predict)
+            if options.compile:
+                segmenter = compiled(make(model, options, precision, batch))
+                yield Case(model, "compiled", precision, batch, segmenter.predict)
             if model not in VITS:
                 segmenter = channels_first(make(model, options, precision, batch))
                 yield Case(model, "channels first", precision, batch, segmenter.predict)
@@ -165,6 +171,13 @@ def channels_first(segmenter: TorchSegmenter) -> TorchSegmenter:
     return segmenter
 
 
+def compiled(segmenter: TorchSegmenter) -> TorchSegmenter:
+    """The same model through `torch.compile`, on cards as a CUDA graph; crackgeo does neither."""
+    mode = "reduce-overhead" if segmenter.devices[0].type == "cuda" else "default"
+    segmenter._replicas = [torch.compile(replica, mode=mode) for replica in segmenter._replicas]
+    return segmenter
+
+
 def wrap(network: nn.Module, device: str, precision: str, batch: int) -> TorchSegmenter:
     scaling = Scaling(1 / 255, 0.0)
     return TorchSegmenter(network, ModelInfo("random", ""), scaling, device, precision, batch)
@@ -189,16 +202,15 @@ def heading(options: argparse.Namespace, peak: float | None) -> list[str]:
 
 
 def rows(cases: list[Case], options: argparse.Namespace, peak: float | None) -> list[str]:
-    """The table; `of peak` is the share of the card's measured bf16 peak."""
-    ratio = "against plain fp32, batch 1"
-    header = (
-        f"| model | run | precision | batch | s a tile | tiles/s | {ratio} | TFLOP/s | of peak |"
-    )
+    """The table; `of peak` is the share of the card's measured bf16 peak, `first` the first run."""
+    columns = ("model", "run", "precision", "batch", "s a tile", "tiles/s")
+    columns += ("against plain fp32, batch 1", "TFLOP/s", "of peak", "first, s")
+    head = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     flops = {m: count_flops(m, options.delta) for m in options.models if m in VITS}
     plain = {case.model: case for case in reversed(cases) if case.name == "plain"}
     first = next((plain[m] for m in options.models if m in plain), None)
     body = [row(c, plain.get(c.model, first), flops.get(c.model), peak) for c in cases]
-    return [header, "|---|---|---|---|---|---|---|---|---|", *body]
+    return [*head, *body]
 
 
 def row(case: Case, reference: Case | None, flops: float | None, peak: float | None) -> str:
@@ -211,6 +223,7 @@ def row(case: Case, reference: Case | None, flops: float | None, peak: float | N
     share = "-" if flops is None or peak is None else f"{100 * flops / seconds / peak:.0f} %"
     speed = f"{seconds:.4g}", f"{1 / seconds:.3g}"
     cells = (case.model, case.name, case.precision, case.batch, *speed, ratio, done, share)
+    cells += (f"{case.first_s:.2f}",)
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
