@@ -19,6 +19,7 @@ from .textures import Field, Image, Rng, layered_noise, shade_relief, smooth_noi
 
 CRACK_FREE_SHARE = 0.3
 WIDTH_PX = (1.4, 8.0)  # mean widths, drawn log-uniformly
+MASONRY_WIDTH_PX = (1.4, 24.0)  # where a wall settles, joints open wide
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def draw_wall(seed: int, size_px: int = 600) -> Wall:
     """Draw a concrete, brick or plastered wall, square, of a kind and state chosen by the seed."""
     rng = np.random.default_rng((seed, 7))
     sound = rng.random() < CRACK_FREE_SHARE
-    kind = rng.choice(3, p=(0.5, 0.35, 0.15))
+    kind = rng.choice(3, p=(0.4, 0.45, 0.15))
     if kind == 1:
         courses = _courses(rng)
         picture = _masonry(rng, size_px, courses)
@@ -168,7 +169,7 @@ def _masonry(rng: Rng, size: int, courses: _Courses) -> Image:
     away = np.minimum(from_bed * courses.height, from_head) - courses.mortar / 2
     picture = _bricks(rng, course, stone)
     painted = rng.random() < 0.25
-    mortar = picture.mean((0, 1)) if painted else rng.uniform(0.08, 0.6) * np.array((1, 0.97, 0.9))
+    mortar = picture.mean((0, 1)) if painted else rng.uniform(0.15, 0.65) * np.array((1, 0.97, 0.9))
     joints = edge(away, rng.uniform(0.5, 1.6))
     mottle = (1 + 0.08 * layered_noise(rng, shape, (0.9, 3, 12), 1.0))[..., None]
     blend(picture, joints, (mortar * mottle).astype(np.float32))
@@ -188,8 +189,8 @@ def _bricks(rng: Rng, course: NDArray[np.intp], stone: NDArray[np.intp]) -> Imag
     return np.asarray(base * np.exp(spread * shade.mean(-1, keepdims=True) * 1.7 + grain), "f4")
 
 
-def _width(rng: Rng) -> float:
-    return float(np.exp(rng.uniform(*np.log(WIDTH_PX))))
+def _width(rng: Rng, limits: tuple[float, float] = WIDTH_PX) -> float:
+    return float(np.exp(rng.uniform(*np.log(limits))))
 
 
 def _wall_cracks(rng: Rng, size: int) -> list[Crack]:
@@ -219,13 +220,14 @@ def _masonry_cracks(rng: Rng, size: int, courses: _Courses) -> list[Crack]:
     for _ in range(int(rng.integers(1, 3))):
         places = _stairs(rng, size, courses)
         path = wander(rng, places, rng.uniform(0.3, 0.8), bend=0.0)
-        cracks.append(open_crack(rng, "masonry", path, _width(rng), crumble=rng.uniform(0.3, 1)))
+        width = _width(rng, (MASONRY_WIDTH_PX[0], min(MASONRY_WIDTH_PX[1], 0.16 * courses.length)))
+        cracks.append(open_crack(rng, "masonry", path, width, crumble=rng.uniform(0.3, 1)))
     return cracks
 
 
 def _stairs(rng: Rng, size: int, courses: _Courses) -> Points:
     """Corners of a path down the wall: along the joints, or straight through a stone."""
-    through = rng.choice((0.1, 0.5, 0.95))
+    through = rng.choice((0.0, 0.1, 0.5, 0.95))
     side = rng.choice((-1.0, 1.0))
     first, last = np.sort(rng.integers(-1, int(size / courses.height) + 2, 2))
     last = max(int(last), int(first) + 3)

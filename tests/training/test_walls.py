@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from crackgeo_training.walls import WIDTH_PX, draw_wall
+from crackgeo_training.walls import MASONRY_WIDTH_PX, WIDTH_PX, draw_wall
 
 SIZE = 160
 
@@ -27,7 +27,9 @@ def test_sound_walls_have_no_crack_and_the_others_have_some(walls):
 def test_mean_widths_keep_to_their_range(walls):
     main = [c.width_px for w in walls for c in w.cracks if c.kind != "branch"]
     assert min(main) >= WIDTH_PX[0] - 1e-6
-    assert max(main) <= WIDTH_PX[1] + 1e-6
+    assert max(main) <= MASONRY_WIDTH_PX[1] + 1e-6
+    concrete = [c.width_px for w in walls for c in w.cracks if c.kind == "wall"]
+    assert max(concrete) <= WIDTH_PX[1] + 1e-6
 
 
 def test_cracks_are_darker_than_the_wall_beside_them(walls):
