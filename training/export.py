@@ -154,13 +154,17 @@ def _calibrate(model: Path, data: Path, level_sets: Sequence[str], monitor: Moni
     if missing := set(level_sets) - {r.set for r in find_records(data, "val")}:
         raise InputError(f"{data}: val has no set {', '.join(sorted(missing))}")
     return calibrate(
-        load_model(model), find_records(data, "val"), negatives, monitor, level_sets=level_sets
+        load_model(model, precision="fp32"),
+        find_records(data, "val"),
+        negatives,
+        monitor,
+        level_sets=level_sets,
     )
 
 
 def _evaluate(model: Path, data: Path, noise: bool, monitor: Monitor) -> Evaluation:
     """Validation with disturbances; the sets never trained on, and crack-free ones, as they are."""
-    segmenter = load_model(model)
+    segmenter = load_model(model, precision="fp32")
     everything = read_manifest(data / "manifest.csv")
     apart = [r for r in everything if r.split == "devtest"]
     apart += crack_free([r for r in everything if r.split == "train" and r.set in NEGATIVE_SETS])
