@@ -13,7 +13,7 @@ import pytest
 import rasterio
 import rasterio.shutil
 from fakes import ContextModel
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.vrt import WarpedVRT
 from rasters import TRANSFORM, picture, write
@@ -69,6 +69,7 @@ def survey(tmp_path_factory):
     return write(tmp_path_factory.mktemp("survey") / "survey.tif", pixels, nodata=0)
 
 
+@settings(deadline=None)  # Python itself takes that long on a busy machine
 @given(
     row=st.integers(0, 5000),
     height=st.integers(1, 9000),

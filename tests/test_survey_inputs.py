@@ -1,5 +1,6 @@
 """Several rasters as one survey: one grid, each crack once, lines over borders, damage left out."""
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -273,3 +274,24 @@ def test_a_picture_looks_for_the_stretch_of_a_raster_once(tmp_path, monkeypatch)
     again, _ = image.read(Window(0, 0, 100, 200))
     assert len(looks) == 1
     assert np.array_equal(first, again)
+
+
+def test_damage_is_listed_where_it_is_in_a_part(tmp_path):
+    """A block of 64 px at (256, 320) in a part that begins at (200, 100)."""
+    tiled = {"compress": "deflate", "tiled": True, "blockxsize": 64, "blockysize": 64}
+    path = write(tmp_path / "a.tif", picture(640, 640, 1), **tiled)
+    with rasterio.open(path) as source:
+        block = int(source.get_tag_item("BLOCK_OFFSET_5_4", "TIFF", bidx=1))
+    content = bytearray(path.read_bytes())
+    content[block : block + 100] = bytes(100)
+    path.write_bytes(bytes(content))
+    x, y = TRANSFORM @ (100, 200)
+    predict_raster(
+        path, tmp_path / "p.tif", model=IdentityModel(), on_error="skip",
+        bbox=(x, y - 0.6, x + 0.8, y), report=tmp_path / "p.json",
+    )  # fmt: skip
+    (lost,) = json.loads((tmp_path / "p.json").read_text())["run"]["skipped"]
+    assert lost == {"input": "a.tif", "row": 56, "col": 220, "height": 64, "width": 64}
+    codes = codes_of(tmp_path / "p.tif")
+    assert (codes[56:120, 220:284] == 255).all()
+    assert (codes == 255).sum() == 64 * 64
