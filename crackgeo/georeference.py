@@ -93,6 +93,8 @@ def _fit(dataset: DatasetReader, monitor: Monitor) -> Affine:
             f"{dataset.name}: its {text}, too badly to measure lengths",
             "warp it to a map projection first, e.g. gdalwarp -tps",
         )
+    if len(points) == 3:
+        text = "3 ground control points fit exactly, as any three do"
     monitor.warn(f"{dataset.name} is placed by an affine transform; its {text}")
     return transform
 

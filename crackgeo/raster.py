@@ -28,6 +28,7 @@ from .source import BandPlan, Source, look_for_marks, plan_bands
 from .specs import BandSpec, OnError
 from .stretch import Stretch, apply_stretch, has_data, percentile_stretch
 
+SQUARE_WITHIN = 1.2  # sides of a pixel that differ by less are as good as equal
 _PART_PX = 2**20  # pixels converted at once; some 20 MB of intermediate arrays
 _MIB = 2**20
 _SAMPLES = 64  # pieces of a file, and blocks a side, that a checksum looks at
@@ -268,6 +269,7 @@ def open_image(
                     "leave --gsd out, or georeference the raster",
                 )
             grid, scale = resampled_grid(native, gsd_m, str(path), monitor)
+        _tell_of_pixels(path, grid, monitor)
         stretch = spec.stretch
         if stretch is None and source.dtype != np.uint8:
             stretch = percentile_stretch(source)
@@ -275,6 +277,18 @@ def open_image(
         dataset.close()
         raise
     return ImageRaster(source, grid, scale, stretch, georeference)
+
+
+def _tell_of_pixels(path: str | Path, grid: Grid, monitor: Monitor) -> None:
+    """Say that pixels are not square: the model sees cracks squeezed."""
+    small, large = sorted(pixel_size_m(grid))
+    if large > SQUARE_WITHIN * small:
+        units = small_units(grid)
+        monitor.warn(
+            f"{path}: its pixels are not square on the ground ({small * units:.4g} x "
+            f"{large * units:.4g}{' mm' if has_ground_units(grid) else ''}), which distorts cracks "
+            f"for the model; --gsd {small:.4g} makes them so"
+        )
 
 
 def _tell_of_marks(path: str | Path, plan: BandPlan, monitor: Monitor) -> None:

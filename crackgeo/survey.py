@@ -143,9 +143,6 @@ def _time_batch(
 def _hints(raster: RasterInfo) -> tuple[str, ...]:
     hints = []
     size_x, size_y = raster.gsd_mm
-    if max(size_x, size_y) > 1.2 * min(size_x, size_y):
-        square = min(size_x, size_y) / 1000
-        hints.append(f"pixels are not square on the ground: --gsd {square:.6g} makes them so")
     if raster.has_ground_units and min(size_x, size_y) > LOW_GSD_MM:
         narrow = 2 * min(size_x, size_y)
         hints.append(

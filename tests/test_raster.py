@@ -440,7 +440,7 @@ def test_control_points_are_fitted_and_the_residual_told(tmp_path):
     with open_image(exact, monitor=monitor) as image:
         np.testing.assert_allclose(image.grid.transform[:6], true[:6], atol=1e-9)
         assert "32632" in image.grid.crs_wkt
-    assert "0.00 px" in warnings[0]
+    assert "9 ground control points fit to 0.00 px" in warnings[0]
     loose = write(tmp_path / "b.tif", rgb, gcps=control_points(true, 90, 120, noise_px=2))
     open_image(loose, monitor=monitor).close()
     assert 1 < float(warnings[1].split(" px")[0].split()[-1]) < 4
@@ -545,6 +545,19 @@ def test_gsd_gives_square_ground_pixels_at_the_same_place(tmp_path, gsd_m):
     true_scale = 1 / 0.9996  # UTM on its central meridian
     assert grid.width == np.ceil(120 * 0.002 * true_scale / gsd_m - 1e-6)
     assert grid.height == np.ceil(90 * 0.003 * true_scale / gsd_m - 1e-6)
+
+
+def test_pixels_that_are_not_square_are_told(tmp_path):
+    transform = Affine(0.002, 0, 500000, 0, -0.003, 5400000)
+    path = write(tmp_path / "a.tif", picture(), transform=transform)
+    monitor, warnings = listening()
+    open_image(path, monitor=monitor).close()
+    assert len(warnings) == 1
+    assert "2.001 x 3.001 mm" in warnings[0]
+    assert "--gsd 0.002001" in warnings[0]
+    open_image(write(tmp_path / "b.tif", picture()), monitor=monitor).close()
+    open_image(path, gsd_m=0.004, monitor=monitor).close()
+    assert len(warnings) == 1
 
 
 def test_gsd_of_the_raster_itself_changes_nothing(tmp_path):
