@@ -125,7 +125,8 @@ def _source_bounds(
 ) -> Bounds:
     """What a source fills, `[n, 4]`: its rectangle, or less if it is a mosaic itself."""
     place = _bounds(source, "DstRect")
-    whole: Bounds = place + np.array([-1.0, -1.0, 1.0, 1.0])  # a pixel more on each side for resampling
+    # a pixel more on each side for resampling
+    whole: Bounds = place + np.array([-1.0, -1.0, 1.0, 1.0])
     inner = None
     if depth:
         with suppress(OSError, ValueError, TypeError, ElementTree.ParseError):
