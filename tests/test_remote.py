@@ -88,9 +88,12 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def cog(tmp_path_factory):
-    """A cloud-optimised raster of noise, which no compression makes small."""
+    """A cloud-optimised raster of noise, which no compression makes small.
+
+    It says which value is no data, so its border is not looked at for marks.
+    """
     folder = tmp_path_factory.mktemp("cog")
-    plain = write(folder / "plain.tif", picture(SIZE, SIZE))
+    plain = write(folder / "plain.tif", picture(SIZE, SIZE), nodata=0)
     rasterio.shutil.copy(plain, folder / "cog.tif", driver="COG", blocksize=256, overviews="none")
     return folder / "cog.tif"
 
