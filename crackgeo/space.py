@@ -19,9 +19,10 @@ from .raster import ImageRaster
 
 # Bytes a pixel with data: rows of probabilities in the work folder; the layers; and the probability
 # raster while it is made, with its overviews twice. Drone frames, walls and trees took 0.19 to 0.58
-# for the first and 0.22 to 0.71 for the last once finished, the layers less than 0.05 where large.
+# for the first and 0.22 to 0.71 for the last once finished; layers took 0.11 and more on rasters of
+# up to 4 Mpx, of which the empty file with its styles is a part.
 WORK_BYTES_PER_PX = 0.4
-LAYERS_BYTES_PER_PX = 0.05
+LAYERS_BYTES_PER_PX = 0.1
 RASTER_BYTES_PER_PX = 0.8
 TEMPORARY_BYTES = 50_000_000  # what GDAL, SQLite and Dask put into the folder for temporary files
 _SAMPLE = 24  # points a side that tell how much of a raster holds data
