@@ -43,7 +43,7 @@ def test_a_disk_too_small_is_told_before_the_work(survey, tmp_path, free, monkey
     command = ["map", str(survey), "-o", str(tmp_path / "o.gpkg"), "-q"]
     assert run(command) == 4
     told = capsys.readouterr().err
-    assert "has 300 kB free, this run needs about 450 kB" in told
+    assert "has 300 kB free, this run needs about 500 kB" in told
     assert "the work folder 400 kB" in told
     assert "remedy: make room" in told
     assert model.tiles == 0

@@ -61,8 +61,8 @@ def test_temperature_and_offset_act_as_calibrated(checkpoint, tmp_path):
     save_model(tmp_path / "raw.safetensors", weights, head)
     changed = {**head, **calibration_metadata(FAIR)}
     save_model(tmp_path / "fair.safetensors", shifted(weights, FAIR.offset), changed)
-    raw = load_model(tmp_path / "raw.safetensors", device="cpu").predict(image)
-    fair = load_model(tmp_path / "fair.safetensors", device="cpu").predict(image)
+    raw = load_model(tmp_path / "raw.safetensors", "cpu", "fp32").predict(image)
+    fair = load_model(tmp_path / "fair.safetensors", "cpu", "fp32").predict(image)
     logit = np.log(raw / (1 - raw))
     expected = 1 / (1 + np.exp(-(logit + FAIR.offset) / FAIR.temperature))
     assert np.allclose(fair, expected, atol=1e-4)
