@@ -361,8 +361,8 @@ def _keep_memory() -> None:
     """Let glibc keep the memory that a model takes and leaves again with every tile.
 
     Dask starts workers with a low MALLOC_TRIM_THRESHOLD_, so that each large array comes as
-    fresh pages from the system, which costs as much time as the model. These are the values that
-    glibc finds by itself where nothing is set; https://man7.org/linux/man-pages/man3/mallopt.3.html
+    fresh pages from the system. These are the values that glibc finds by itself where nothing is
+    set; https://man7.org/linux/man-pages/man3/mallopt.3.html
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library
