@@ -39,8 +39,9 @@ def train_command(
 ) -> None:
     """Train the network that a TOML file describes, see training/configs/.
 
-    The folder receives checkpoint.pt and log.csv. Ctrl-C leaves a checkpoint to go on from;
-    `python -m crackgeo_training.export` makes a model file of it.
+    The folder receives checkpoint.pt and log.csv and, where the configuration asks for looks on
+    the way, val.csv, curves.png and sheets of predictions. Ctrl-C leaves a checkpoint to go on
+    from; `python -m crackgeo_training.export` makes a model file of it.
     """
     try:
         from crackgeo_training.config import load_config
