@@ -1,4 +1,4 @@
-"""Drawn scenes without a crack, for what road data lacks: grass, leaves, gravel, joints, paint."""
+"""Drawn scenes without a crack, for what road data lacks: plants, gravel, joints, paint, cables."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Rng = np.random.Generator
 
 def draw_negative(rng: Rng, size_px: int) -> NDArray[np.uint8]:
     """Draw one crack-free picture, uint8 `[size, size, 3]`, of a kind chosen by chance."""
-    kinds = (_grass, _leaves, _gravel, _slabs, _paint, _plain)
-    kind = kinds[rng.choice(len(kinds), p=(0.25, 0.2, 0.1, 0.2, 0.15, 0.1))]
+    kinds = (_grass, _leaves, _gravel, _slabs, _paint, _plain, _cables)
+    kind = kinds[rng.choice(len(kinds), p=(0.2, 0.2, 0.1, 0.15, 0.15, 0.1, 0.1))]
     return np.clip(kind(rng, size_px), 0, 255).astype(np.uint8)
 
 
@@ -120,3 +120,29 @@ def _paint(rng: Rng, size_px: int) -> Image:
     colour = np.array((240, 238, 230) if rng.random() < 0.7 else (230, 190, 60), np.float32)
     share = cover[..., None]
     return image * (1 - share) + share * (colour + texture(rng, size_px, (0.7,))[..., None] * 6)
+
+
+def _cables(rng: Rng, size_px: int) -> Image:
+    """Cables, hoses or ropes on or above the ground: smooth, of one width, round, with a shadow."""
+    image = ground(rng, size_px)
+    for _ in range(int(rng.integers(1, 4))):
+        ends = rng.uniform(-0.2, 1.2, (3, 2)) * size_px
+        ends[1] = ends[[0, 2]].mean(0) + rng.normal(0, 0.15 * size_px, 2)
+        t = np.linspace(0, 1, 60)[:, None]
+        curve = (1 - t) ** 2 * ends[0] + 2 * t * (1 - t) * ends[1] + t**2 * ends[2]
+        width = int(rng.integers(2, 10))
+        shadow = _stroke(curve + rng.uniform(-1.5, 1.5, 2) * width, width, size_px)
+        soft = cv2.GaussianBlur(shadow, (0, 0), float(rng.uniform(0.6, 4)))[..., None]
+        image *= 1 - np.float32(rng.uniform(0.2, 0.6)) * soft
+        colour = np.array([20, 20, 22]) if rng.random() < 0.7 else rng.uniform(20, 230, 3)
+        for share, light in ((1.0, 0.0), (0.4, rng.uniform(10, 60))):  # a round thing shines
+            cover = _stroke(curve, max(1, round(share * width)), size_px)[..., None]
+            image = (image * (1 - cover) + cover * (colour + light)).astype(np.float32)
+    return cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.0))).astype(np.float32)
+
+
+def _stroke(curve: NDArray[np.float64], width_px: int, size_px: int) -> Image:
+    """Cover of a line of one width, 0 to 1, `[size, size]`."""
+    cover = np.zeros((size_px, size_px), np.float32)
+    cv2.polylines(cover, [np.round(curve).astype(np.int32)], False, 1.0, width_px)
+    return cover

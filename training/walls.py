@@ -20,6 +20,7 @@ from .textures import Field, Image, Rng, layered_noise, shade_relief, smooth_noi
 CRACK_FREE_SHARE = 0.3
 WIDTH_PX = (1.4, 8.0)  # mean widths, drawn log-uniformly
 MASONRY_WIDTH_PX = (1.4, 24.0)  # where a wall settles, joints open wide
+STONE_LENGTH_PX = (50, 300)  # from a whole wall to a close look at two bricks
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def draw_wall(seed: int, size_px: int = 600) -> Wall:
     """Draw a concrete, brick or plastered wall, square, of a kind and state chosen by the seed."""
     rng = np.random.default_rng((seed, 7))
     sound = rng.random() < CRACK_FREE_SHARE
-    kind = rng.choice(3, p=(0.4, 0.45, 0.15))
+    kind = rng.choice(3, p=(0.3, 0.55, 0.15))
     if kind == 1:
         courses = _courses(rng)
         picture = _masonry(rng, size_px, courses)
@@ -149,7 +150,7 @@ def _blow_holes(picture: Image, rng: Rng) -> None:
 
 
 def _courses(rng: Rng) -> _Courses:
-    length = rng.uniform(60, 190)
+    length = _width(rng, STONE_LENGTH_PX)
     height = length * rng.uniform(0.26, 0.5)
     return _Courses(length, height, rng.uniform(0.07, 0.2) * height, rng.uniform(0, length))
 
@@ -169,12 +170,22 @@ def _masonry(rng: Rng, size: int, courses: _Courses) -> Image:
     away = np.minimum(from_bed * courses.height, from_head) - courses.mortar / 2
     picture = _bricks(rng, course, stone)
     painted = rng.random() < 0.25
-    mortar = picture.mean((0, 1)) if painted else rng.uniform(0.15, 0.65) * np.array((1, 0.97, 0.9))
+    shade = rng.uniform(0.04, 0.12) if rng.random() < 0.15 else rng.uniform(0.15, 0.65)
+    mortar = picture.mean((0, 1)) if painted else shade * np.array((1, 0.97, 0.9))
     joints = edge(away, rng.uniform(0.5, 1.6))
     mottle = (1 + 0.08 * layered_noise(rng, shape, (0.9, 3, 12), 1.0))[..., None]
     blend(picture, joints, (mortar * mottle).astype(np.float32))
+    if rng.random() < 0.5:
+        _shadow_lines(picture, rng, away)
     relief = np.clip(away / courses.mortar, -0.5, 0.5).astype(np.float32)
     return picture * shade_relief(relief, rng.uniform(0, 0.5))[..., None]
+
+
+def _shadow_lines(picture: Image, rng: Rng, away: Field) -> None:
+    """Thin dark lines where the stones stand out of the mortar: here and there, no crack."""
+    line = edge(np.abs(away) - rng.uniform(0.2, 1.2), 0.5)
+    patchy = np.clip(0.3 + smooth_noise(rng, (away.shape[0], away.shape[1]), 30), 0, 1)
+    picture *= (1 - rng.uniform(0.2, 0.7) * line * patchy)[..., None]
 
 
 def _bricks(rng: Rng, course: NDArray[np.intp], stone: NDArray[np.intp]) -> Image:
@@ -215,24 +226,37 @@ def _wall_cracks(rng: Rng, size: int) -> list[Crack]:
 
 
 def _masonry_cracks(rng: Rng, size: int, courses: _Courses) -> list[Crack]:
-    """One or two cracks that climb the joints like stairs, or run through the stones."""
+    """One or two cracks: joints that opened along the stones, stairs with ragged edges, or a tear
+    across everything.
+    """
+    if rng.random() < 0.2:
+        return _wall_cracks(rng, size)
     cracks = []
     for _ in range(int(rng.integers(1, 3))):
-        places = _stairs(rng, size, courses)
-        path = wander(rng, places, rng.uniform(0.3, 0.8), bend=0.0)
-        width = _width(rng, (MASONRY_WIDTH_PX[0], min(MASONRY_WIDTH_PX[1], 0.16 * courses.length)))
-        cracks.append(open_crack(rng, "masonry", path, width, crumble=rng.uniform(0.3, 1)))
+        opened = rng.random() < 0.5
+        places = _stairs(rng, size, courses, through=0.0 if opened else None)
+        if opened:  # beside the stones, as straight as they are
+            places += rng.uniform(-0.5, 0.5) * courses.mortar
+            rough, crumble, widest = rng.uniform(0.05, 0.3), rng.uniform(0.05, 0.5), courses.mortar
+        else:
+            rough, crumble = rng.uniform(0.3, 0.8), rng.uniform(0.3, 1)
+            widest = 0.16 * courses.length
+        width = _width(rng, (MASONRY_WIDTH_PX[0], max(2.0, min(MASONRY_WIDTH_PX[1], widest))))
+        path = wander(rng, places, rough, bend=0.0)
+        cracks.append(open_crack(rng, "masonry", path, width, crumble=crumble))
     return cracks
 
 
-def _stairs(rng: Rng, size: int, courses: _Courses) -> Points:
-    """Corners of a path down the wall: along the joints, or straight through a stone."""
-    through = rng.choice((0.0, 0.1, 0.5, 0.95))
+def _stairs(rng: Rng, size: int, courses: _Courses, through: float | None = None) -> Points:
+    """Corners of a path down the wall: along the joints, or straight `through` that share of
+    the stones.
+    """
+    through = rng.choice((0.1, 0.5, 0.95)) if through is None else through
     side = rng.choice((-1.0, 1.0))
     first, last = np.sort(rng.integers(-1, int(size / courses.height) + 2, 2))
     last = max(int(last), int(first) + 3)
     x = rng.uniform(0.15, 0.85) * size
-    places = []
+    places: list[tuple[float, float]] = []
     for row in range(int(first), last):
         top = row * courses.height
         if rng.random() > through:
