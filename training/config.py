@@ -22,6 +22,7 @@ class DataConfig:
     procedural_share : share of the samples that are drawn scenes without a crack
     set_weight : how often a set is drawn, before normalisation
     loose_px : rim inside the label that is not learned from, by set
+    narrow_sets : sets whose labels are narrowed to what the picture shows, see `narrow`
     extra_manifests : more pictures, such as those of `crackgeo_training.draw_set`
     hold_out_sets : of these, the crack-free pictures that `data.held_out` sets apart are not
         learned from, so that the object rule can be chosen on them
@@ -32,6 +33,7 @@ class DataConfig:
     procedural_share: float
     set_weight: dict[str, float]
     loose_px: dict[str, float]
+    narrow_sets: tuple[str, ...] = ()
     extra_manifests: tuple[str, ...] = ()
     hold_out_sets: tuple[str, ...] = ()
 
@@ -66,6 +68,7 @@ class TrainConfig:
     Every `look_every` iterations the run scores `look_pictures` validation pictures of each set
     (of `val_split`) and draws curves and sheets, see `watch`; 0 never does.
     `precision` "bf16" multiplies in that type, about twice as fast where the processor has it.
+    `network` is one of `networks.NAMES`; all but `compact` are there to be compared with it.
     `teacher` names a model whose probabilities are learned instead of masks, see `distil`.
     """
 
@@ -80,6 +83,7 @@ class TrainConfig:
     ema_decay: float
     checkpoint_every: int
     skeleton_weight: float = 0.0
+    network: str = "compact"
     stop_after: int | None = None
     teacher: str | None = None
     decay_share: float | None = None

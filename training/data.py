@@ -24,6 +24,7 @@ from crackgeo.errors import InputError
 from .augment import augment
 from .config import Config, DataConfig
 from .metrics import centrelines
+from .narrow import narrow
 from .scenes import draw_negative
 
 IGNORE = 255  # label value of pixels that are not learned from
@@ -171,9 +172,11 @@ class CrackDataset(Dataset[tuple[Tensor, Tensor]]):
         self.share = share / share.sum()
 
     def read(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """One picture and its label, without the rim of loose masks."""
-        image, mask = read_pair(record)
-        return image, loosen(mask, self.config.data.loose_px.get(record.set, 0.0))
+        """One picture and its label, without what loose masks say about the outline."""
+        image, label = read_pair(record)
+        if record.set in self.config.data.narrow_sets:
+            label = narrow(image, label, IGNORE)
+        return image, loosen(label, self.config.data.loose_px.get(record.set, 0.0))
 
     def __len__(self) -> int:
         return self.config.train.last * self.config.train.batch

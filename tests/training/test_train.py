@@ -12,6 +12,8 @@ from crackgeo_training.train import rate_factor, train
 
 from crackgeo.errors import Cancelled, ModelError
 from crackgeo.models.compact import CompactNet
+from crackgeo.models.modelfile import read_tensors
+from crackgeo.models.registry import find_model
 from crackgeo.monitor import Monitor
 
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "compact.toml"
@@ -161,6 +163,24 @@ def test_a_run_may_start_from_another_checkpoint(data, config, tmp_path):
     state = torch.load(tmp_path / "run" / "checkpoint.pt")
     assert state["iteration"] == 0
     assert same(state["net"], given)
+
+
+def test_a_run_may_start_from_the_shipped_model(data, config, tmp_path):
+    shipped = find_model("compact")
+    now = Monitor(is_cancelled=lambda: True)
+    with pytest.raises(Cancelled):
+        train(config, data, tmp_path / "run", lambda _: None, now, shipped)
+    state = torch.load(tmp_path / "run" / "checkpoint.pt")
+    given = read_tensors(shipped)
+    assert all(
+        torch.equal(state["net"][name], given[name].to(v.dtype)) for name, v in state["net"].items()
+    )
+
+
+def test_a_start_of_another_network_is_named(data, config, tmp_path):
+    fpn = replace(config, train=replace(config.train, network="fpn"))
+    with pytest.raises(ModelError, match="not of the network"):
+        train(fpn, data, tmp_path / "run", lambda _: None, start=find_model("compact"))
 
 
 def test_a_broken_checkpoint_is_named(data, config, tmp_path):
