@@ -131,8 +131,8 @@ def calibrate(
     outlined_sets : sets whose masks are true outlines, to measure widths on
     level_sets : sets that decide where p = 0.5 lies; none given means all
     """
-    cracked = list(_predict(segmenter, val, monitor))
-    free = list(_predict(segmenter, negatives, monitor))
+    cracked = list(predicted_logits(segmenter, val, monitor))
+    free = list(predicted_logits(segmenter, negatives, monitor))
     free += [
         Predicted("drawn", _logit(p), np.zeros(p.shape, np.bool_))
         for p in predict_images(segmenter, drawn_negatives(drawn))
@@ -161,9 +161,10 @@ def calibrate(
     )
 
 
-def _predict(
-    segmenter: Segmenter, records: Sequence[Record], monitor: Monitor
+def predicted_logits(
+    segmenter: Segmenter, records: Sequence[Record], monitor: Monitor = SILENT
 ) -> Iterator[Predicted]:
+    """Logits and truths of labelled pictures, in their order."""
     for i, (probability, truth) in enumerate(predicted(segmenter, records)):
         monitor.step(STAGE, i + 1, len(records))
         yield Predicted(records[i].set, _logit(probability), truth)
