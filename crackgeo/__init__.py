@@ -27,7 +27,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from .models.registry import load_model
     from .pipeline import map_cracks, predict_raster, vectorize_raster
-    from .predict_run import PredictOptions
+    from .predict_options import PredictOptions
     from .results import MapResult, PredictResult, VectorizeResult
 
 __all__ = [
@@ -51,7 +51,7 @@ __all__ = [
 
 _ENGINE = {
     "MapResult": "results",
-    "PredictOptions": "predict_run",
+    "PredictOptions": "predict_options",
     "PredictResult": "results",
     "VectorizeResult": "results",
     "load_model": "models.registry",

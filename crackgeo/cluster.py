@@ -32,10 +32,11 @@ from numpy.typing import NDArray
 from .aoi import Area
 from .errors import CrackgeoError, InputError, ModelError, ResourceError, UsageError
 from .grid import Grid, Window
-from .models.protocol import ModelInfo, Segmenter
+from .models.protocol import ModelInfo, Segmenter, trait
 from .monitor import SILENT, Monitor
 from .mosaic import Member, Unclaimed
-from .predict_run import Part, PredictOptions, predict_rows, trait
+from .predict_job import Part, predict_rows
+from .predict_options import PredictOptions
 from .raster import ImageRaster
 from .seams import Edge, Edges, Piece, Rows, join_pieces
 from .tiling import TilePlan

@@ -9,7 +9,7 @@ import shapely
 from numpy.typing import NDArray
 
 from .grid import Grid, Window
-from .predict_run import Share
+from .predict_job import Share
 from .probability import open_probability
 from .specs import PROB_NODATA
 from .vectors import FeatureTable

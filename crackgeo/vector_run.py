@@ -21,7 +21,7 @@ from .grid import Grid, Window
 from .ground import has_ground_units
 from .layers import RunRecord, write_geopackage
 from .monitor import Monitor
-from .predict_run import Share
+from .predict_job import Share
 from .probability import open_probability
 from .provenance import Provenance
 from .report import StageClock, versions

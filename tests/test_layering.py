@@ -33,7 +33,7 @@ LAYERS = [
     {"vectorize"},
     {"coverage", "symbology", "layers", "quicklook"},
     {"describe"},
-    {"cluster", "predict_run"},
+    {"predict_options", "predict_job", "cluster", "predict_run"},
     {"sources", "report"},
     {"vector_run"},
     {"pipeline", "survey", "doctor"},

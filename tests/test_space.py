@@ -38,7 +38,7 @@ def survey(tmp_path):
 
 
 def test_a_disk_too_small_is_told_before_the_work(survey, tmp_path, free, monkeypatch, capsys):
-    monkeypatch.setattr("crackgeo.predict_run.load_model", lambda *_, **__: model)
+    monkeypatch.setattr("crackgeo.predict_options.load_model", lambda *_, **__: model)
     model, free.free = IdentityModel(), 300_000
     command = ["map", str(survey), "-o", str(tmp_path / "o.gpkg"), "-q"]
     assert run(command) == 4

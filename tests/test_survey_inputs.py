@@ -255,7 +255,7 @@ def test_damaged_blocks_become_ground_that_was_not_surveyed(tmp_path):
 def test_the_exit_code_says_that_something_was_left_out(tmp_path, monkeypatch, capfd):
     write(tmp_path / "a.tif", crack_picture())
     (tmp_path / "b.tif").write_text("no raster")
-    monkeypatch.setattr("crackgeo.predict_run.load_model", lambda *_, **__: IdentityModel())
+    monkeypatch.setattr("crackgeo.predict_options.load_model", lambda *_, **__: IdentityModel())
     command = ["predict", str(tmp_path), "-o", str(tmp_path.parent / "p.tif"), "--overwrite"]
     assert run(command) == 3
     assert run([*command, "--on-error", "skip"]) == 6

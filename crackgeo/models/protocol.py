@@ -83,3 +83,8 @@ class StreamSegmenter(Segmenter, Protocol):
         float32 `[N, 448, 448]` in [0, 1], in the order of the batches
         """
         ...
+
+
+def trait(model: object, name: str) -> str:
+    """A property that the models of crackgeo have, but a user's own need not."""
+    return str(getattr(model, name, "own"))
