@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.io import DatasetReader
 
@@ -42,7 +44,8 @@ def grid_of(dataset: DatasetReader, monitor: Monitor) -> tuple[Grid, Georeferenc
     gcps, gcp_crs = dataset.gcps
     if dataset.transform != Affine.identity():
         _check_transform(dataset.transform, dataset.name)
-        grid, kind = Grid(*size, dataset.transform, _wkt(dataset.crs)), Georeference.TRANSFORM
+        crs = dataset.crs or _crs_beside(dataset.name)
+        grid, kind = Grid(*size, dataset.transform, _wkt(crs)), Georeference.TRANSFORM
     elif gcps:
         transform = _fit(dataset, monitor)
         grid, kind = Grid(*size, transform, _wkt(gcp_crs or dataset.crs)), Georeference.GCPS
@@ -59,6 +62,28 @@ def grid_of(dataset: DatasetReader, monitor: Monitor) -> tuple[Grid, Georeferenc
             f"{dataset.name} names no CRS: lengths are in its local units, not known to be metres"
         )
     return grid, kind
+
+
+def _crs_beside(name: str) -> CRS | None:
+    """The CRS of a .prj file of the same name, as stands beside a world file; GDAL reads none.
+
+    Raises
+    ------
+    InputError
+        There is one that cannot be read: lengths would silently be in unknown units.
+    """
+    for suffix in (".prj", ".PRJ"):
+        path = Path(name).with_suffix(suffix)
+        if path.is_file():
+            try:
+                text = path.read_text(encoding="utf-8", errors="replace")
+                return CRS.from_wkt(text, morph_from_esri_dialect=True)
+            except (OSError, CRSError) as error:
+                raise InputError(
+                    f"{path}: names no CRS that can be read ({error})",
+                    "put the WKT of its CRS there, or take it away: lengths are in local units then",
+                ) from error
+    return None
 
 
 def _wkt(crs: object) -> str | None:

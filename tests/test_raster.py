@@ -9,6 +9,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasters import RGB, TRANSFORM, UTM, control_points, convert, picture, write
 
@@ -368,6 +369,31 @@ def test_pictures_with_world_file(tmp_path, suffix, world):
     assert np.abs(pixels[..., 0].astype(int) - grey[0]).mean() < 3
     assert len(warnings) == 1
     assert "no CRS" in warnings[0]
+
+
+def with_world_file(folder):
+    path = folder / "a.png"
+    Image.fromarray(picture(24, 32, 1)[0]).save(path)
+    (folder / "a.pgw").write_text("0.002\n0\n0\n-0.002\n500000.001\n5399999.999\n")
+    return path
+
+
+def test_a_prj_file_beside_a_world_file_names_the_crs(tmp_path):
+    path = with_world_file(tmp_path)
+    crs = CRS.from_epsg(25832)
+    (tmp_path / "a.prj").write_text(crs.to_wkt(version="WKT1_ESRI"))
+    monitor, warnings = listening()
+    with open_image(path, monitor=monitor) as image:
+        assert CRS.from_wkt(image.grid.crs_wkt).linear_units == "metre"
+        assert CRS.from_wkt(image.grid.crs_wkt).to_epsg(confidence_threshold=70) == 25832
+    assert warnings == []
+
+
+def test_a_prj_file_that_names_no_crs_is_an_error(tmp_path):
+    path = with_world_file(tmp_path)
+    (tmp_path / "a.prj").write_text("somewhere in the north")
+    with pytest.raises(InputError, match=r"a\.prj: names no CRS"), open_image(path):
+        pass
 
 
 # ---------------------------------------------------------------- place
