@@ -81,7 +81,7 @@ def _crs_beside(name: str) -> CRS | None:
             except (OSError, CRSError) as error:
                 raise InputError(
                     f"{path}: names no CRS that can be read ({error})",
-                    "put the WKT of its CRS there, or take it away: lengths are in local units then",
+                    "put the WKT of its CRS there, or take it away for lengths in local units",
                 ) from error
     return None
 
