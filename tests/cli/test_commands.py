@@ -218,6 +218,25 @@ def test_wrong_options_are_events_too(tmp_path, capfd):
     assert "--gsd" in event["message"]
 
 
+INTERRUPTED_WHILE_LOADING = """
+import sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "crackgeo.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+from crackgeo.__main__ import main
+main()
+"""
+
+
+def test_an_interrupt_while_the_command_line_is_loaded_shows_no_traceback():
+    code = [sys.executable, "-c", INTERRUPTED_WHILE_LOADING]
+    result = subprocess.run(code, capture_output=True, text=True)
+    assert result.returncode == 130
+    assert result.stderr == "error: stopped by the user\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_cleanly(tmp_path, number):
     rng = np.random.default_rng(1)
