@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +171,45 @@ def test_bands_without_their_run_are_not_taken_over(tmp_path):
     with WorkFolder(tmp_path / "p.tif", resume=True) as work:
         work.begin({"option": 2})
         assert not list(work.path.glob("*/rows*"))
+
+
+def test_of_runs_that_begin_at_once_one_gets_the_folder(tmp_path):
+    """However they meet, no two work in the folder at the same time, and it is gone after all."""
+    out, together = tmp_path / "p.tif", threading.Barrier(8)
+    inside, most, refused = [], [], []
+
+    def run():
+        together.wait()
+        try:
+            with WorkFolder(out) as work:
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.02)
+                work.finish()
+                inside.pop()
+        except ResourceError:
+            refused.append(1)
+
+    runs = [threading.Thread(target=run) for _ in range(8)]
+    for one in runs:
+        one.start()
+    for one in runs:
+        one.join()
+    assert max(most) == 1
+    assert len(most) + len(refused) == 8
+    assert not out.with_name("p.tif.work").exists()
+
+
+def test_what_a_power_cut_leaves_locks_nobody_out(tmp_path):
+    out = tmp_path / "p.tif"
+    folder = tmp_path / "p.tif.work"
+    folder.mkdir()
+    (folder / "lock").touch()
+    (folder / "owner.json").write_text('{"pid": 1, "host": "elsewhere"}')
+    with WorkFolder(out) as work:
+        assert json.loads((folder / "owner.json").read_text())["pid"] == os.getpid()
+        work.finish()
+    assert not folder.exists()
 
 
 def test_a_run_begun_with_a_clock_ahead_has_its_first_start(tmp_path):
