@@ -69,6 +69,7 @@ class TrainConfig:
     (of `val_split`) and draws curves and sheets, see `watch`; 0 never does.
     `precision` "bf16" multiplies in that type, about twice as fast where the processor has it.
     `network` is one of `networks.NAMES`; all but `compact` are there to be compared with it.
+    `workers` processes prepare samples; one keeps up with a processor, a card wants several.
     `teacher` names a model whose probabilities are learned instead of masks, see `distil`.
     """
 
@@ -91,10 +92,13 @@ class TrainConfig:
     look_every: int = 0
     look_pictures: int = 4
     val_split: str = "val"
+    workers: int = 1
 
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16"):
             raise UsageError(f"precision {self.precision!r} is neither fp32 nor bf16")
+        if self.workers < 1:
+            raise UsageError(f"workers counts from 1, not {self.workers}")
         if self.decay_share is not None and not 0 < self.decay_share <= 1:
             raise UsageError("decay_share is a share of the run, above 0 and at most 1")
 

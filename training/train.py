@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from crackgeo.errors import ModelError
+from crackgeo.models.devices import resolve_devices
 from crackgeo.models.modelfile import read_tensors
 from crackgeo.monitor import SILENT, Monitor
 
@@ -39,6 +40,7 @@ def train(
     report: Report = print,
     monitor: Monitor = SILENT,
     start: Path | None = None,
+    device: str = "cpu",
 ) -> Path:
     """Train a network, or go on from the checkpoint in `out_dir`.
 
@@ -52,6 +54,7 @@ def train(
     monitor : progress in iterations; may cancel, which leaves a checkpoint
     start : begin a new run from the averaged weights of this checkpoint, or from this model file,
         not from ImageNet
+    device : auto, cpu, cuda, cuda:N or mps; of several cards the first
 
     Raises
     ------
@@ -66,11 +69,17 @@ def train(
     """
     cv2.setNumThreads(1)
     out_dir.mkdir(parents=True, exist_ok=True)
-    run = _Run(config, out_dir / "checkpoint.pt", start)
+    run = _Run(config, out_dir / "checkpoint.pt", resolve_devices(device)[0], start)
     dataset = _samples(training_records(data_dir, config.data), config)
     watch = _watch(config, data_dir, out_dir)
     rest = Subset(dataset, range(run.iteration * config.train.batch, len(dataset)))
-    loader = DataLoader(rest, batch_size=config.train.batch, num_workers=1, prefetch_factor=4)
+    loader = DataLoader(
+        rest,
+        batch_size=config.train.batch,
+        num_workers=config.train.workers,
+        prefetch_factor=4,
+        pin_memory=run.device.type == "cuda",
+    )
     with (out_dir / LOSS_LOG).open("a", newline="") as log:
         try:
             _loop(run, loader, _Log(log), watch, report, monitor)
@@ -132,12 +141,15 @@ def _loop(
 class _Run:
     """Network, optimiser and averaged weights at one iteration."""
 
-    def __init__(self, config: Config, checkpoint: Path, start: Path | None = None) -> None:
+    def __init__(
+        self, config: Config, checkpoint: Path, device: torch.device, start: Path | None = None
+    ) -> None:
         torch.manual_seed(config.train.seed)
         self.config = config
+        self.device = device
         self.checkpoint = checkpoint
         network = build_network(config.train.network)
-        self.net = network.to(memory_format=torch.channels_last)
+        self.net = network.to(device, memory_format=torch.channels_last)
         self.iteration = 0
         self.optimizer = _optimizer(self.net, config)
         name = config.train.teacher
@@ -155,7 +167,7 @@ class _Run:
         state = read_state(self.checkpoint)
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.ema = state["ema"]
+        self.ema = {name: value.to(self.device) for name, value in state["ema"].items()}
         self.iteration = state["iteration"]
 
     def save(self) -> None:
@@ -174,8 +186,10 @@ class _Run:
         self._set_rate()
         self.net.train()
         train = self.config.train
-        with torch.autocast("cpu", torch.bfloat16, enabled=train.precision == "bf16"):
-            logits = self.net(image.to(memory_format=torch.channels_last)).float()
+        image = image.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+        label = label.to(self.device, non_blocking=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=train.precision == "bf16"):
+            logits = self.net(image).float()
         if self.teacher is not None:
             loss = taught_loss(logits, teach(self.teacher, image), train.dice_weight)
         else:

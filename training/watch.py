@@ -58,7 +58,8 @@ class Watch:
     def look(self, iteration: int, weights: Mapping[str, Tensor]) -> str:
         """Score the weights, add to the files of the run, and say it in a line."""
         info = ModelInfo(name=self.network, sha256="")
-        segmenter = TorchSegmenter(load_network(self.network, weights), info, SCALING, "cpu")
+        here = {name: value.cpu() for name, value in weights.items()}
+        segmenter = TorchSegmenter(load_network(self.network, here), info, SCALING, "cpu")
         scored = evaluate(segmenter, self.records)
         self._log(iteration, scored)
         first = {record.set: record for record in reversed(self.records)}

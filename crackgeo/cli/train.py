@@ -33,9 +33,16 @@ from .options import console_options
     metavar="FILE",
     help="Begin a new run from this checkpoint or model file instead of ImageNet.",
 )
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|cuda:N|mps",
+    help="Where to train. auto: the graphics card if there is one.",
+)
 @console_options
 def train_command(
-    console: Console, config: Path, data: Path, output: Path, start: Path | None
+    console: Console, config: Path, data: Path, output: Path, start: Path | None, device: str
 ) -> None:
     """Train the network that a TOML file describes, see training/configs/.
 
@@ -50,5 +57,5 @@ def train_command(
         raise UsageError(f"crackgeo train needs the package {error.name}", EXTRA) from error
 
     with console.monitor() as monitor:
-        checkpoint = train(load_config(config), data, output, console.note, monitor, start)
+        checkpoint = train(load_config(config), data, output, console.note, monitor, start, device)
     console.result({"checkpoint": str(checkpoint)}, f"checkpoint      {checkpoint}")

@@ -10,7 +10,7 @@ from crackgeo_training.config import load_config
 from crackgeo_training.losses import crack_loss
 from crackgeo_training.train import rate_factor, train
 
-from crackgeo.errors import Cancelled, ModelError
+from crackgeo.errors import Cancelled, ModelError, UsageError
 from crackgeo.models.compact import CompactNet
 from crackgeo.models.modelfile import read_tensors
 from crackgeo.models.registry import find_model
@@ -174,6 +174,28 @@ def test_a_run_may_start_from_the_shipped_model(data, config, tmp_path):
     given = read_tensors(shipped)
     assert all(
         torch.equal(state["net"][name], given[name].to(v.dtype)) for name, v in state["net"].items()
+    )
+
+
+@pytest.mark.gpu
+def test_a_card_learns_what_the_processor_learns(data, config, tmp_path):
+    here = torch.load(train(config, data, tmp_path / "cpu", lambda _: None))
+    there = train(config, data, tmp_path / "cuda", lambda _: None, device="cuda")
+    there = torch.load(there, map_location="cpu")
+    head = "final.head.weight"
+    torch.testing.assert_close(there["ema"][head], here["ema"][head], atol=1e-2, rtol=0)
+
+
+def test_a_device_that_is_not_there_is_named(data, config, tmp_path):
+    with pytest.raises(UsageError, match="--device gpu: unknown"):
+        train(config, data, tmp_path, lambda _: None, device="gpu")
+
+
+def test_several_workers_prepare_the_same_samples(data, config, tmp_path):
+    alone = torch.load(train(config, data, tmp_path / "alone", lambda _: None))
+    several = replace(config, train=replace(config.train, workers=2))
+    assert same(
+        torch.load(train(several, data, tmp_path / "2", lambda _: None))["net"], alone["net"]
     )
 
 

@@ -73,15 +73,15 @@ def test_without_the_training_extra(monkeypatch, capsys, tmp_path):
 def test_train_hands_over_and_reports(monkeypatch, capsys, tmp_path):
     seen = []
 
-    def train(config, data, out, report, monitor, start):
+    def train(config, data, out, report, monitor, start, device):
         report("iteration 1")
         monitor.step("train", 1, 2)
-        seen.append((config.train.seed, data, out))
+        seen.append((config.train.seed, data, out, device))
         return out / "checkpoint.pt"
 
     monkeypatch.setattr(crackgeo_training.train, "train", train)
     config = str(CONFIG)
     code = cli.run(["train", config, "--data", str(tmp_path), "-o", str(tmp_path / "o"), "--json"])
     assert code == 0
-    assert seen == [(load_config(CONFIG).train.seed, tmp_path, tmp_path / "o")]
+    assert seen == [(load_config(CONFIG).train.seed, tmp_path, tmp_path / "o", "auto")]
     assert json.loads(capsys.readouterr().out) == {"checkpoint": str(tmp_path / "o/checkpoint.pt")}
