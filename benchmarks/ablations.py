@@ -3,10 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/ablations.py DATA -o WORK [--only NAME ...]
 
 One thing is changed at a time. Every variant is trained from ImageNet on the same short schedule, a
-small part of the shipped one, and scored on `val` and on masonry in fp32 at the outline that the
-exporter would choose. Scores are lower than the shipped model's: what they are good for is their
-differences, beside the spread of the seeds. The folder of a variant that has scores is not trained
-again, so a run can be interrupted; the table is of all variants that have scores.
+small part of the shipped one, and scored on `val` and on masonry, in the arithmetic that
+`crackgeo map` takes here, at the outline that the exporter would choose. Scores are lower than the
+shipped model's: what they are good for is their differences, beside the spread of the seeds. The
+folder of a variant that has scores is not trained again, so a run can be interrupted; the table is
+of all variants that have scores.
 """
 
 from __future__ import annotations

@@ -38,6 +38,13 @@ def test_depthwise_convolutions_stay_out_of_bf16():
     assert all(torch.isfinite(p.grad).all() for p in network.encoder.parameters())
 
 
+def test_known_networks_run_in_bf16():
+    network = load_network("fpn", build_network("fpn").state_dict()).bfloat16()
+    with torch.no_grad():
+        logits = network(torch.zeros(1, 3, 64, 64, dtype=torch.bfloat16))
+    assert torch.isfinite(logits).all()
+
+
 def test_an_unknown_network_is_refused():
     with pytest.raises(UsageError, match="resnet"):
         build_network("resnet")
