@@ -77,15 +77,22 @@ class WorkFolder:
     def __enter__(self) -> WorkFolder:
         self._check()
         with output_errors(self.path):
-            self.path.mkdir(exist_ok=True)
             try:
-                self._lock.acquire()
-            except Timeout as error:
-                raise self._busy() from error
+                self._take()
+            except (FileExistsError, FileNotFoundError):  # another run removed it in between
+                self._take()
         owner = {"pid": os.getpid(), "host": socket.gethostname()}
         with suppress(OSError):  # it only helps others to a better message
             (self.path / _OWNER).write_text(json.dumps(owner))
         return self
+
+    def _take(self) -> None:
+        """Make the folder and lock it."""
+        try:
+            self.path.mkdir(exist_ok=True)
+            self._lock.acquire()
+        except Timeout as error:
+            raise self._busy() from error
 
     def _check(self) -> None:
         if self.resume and self.output.exists() and not self.may_replace:
