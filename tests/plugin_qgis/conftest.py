@@ -73,7 +73,7 @@ def large(tmp_path_factory):
 
 
 def draw(path, side_px, rows):
-    """Write a raster with a dark wavy line around each row; give its path and that of the lines."""
+    """Write a raster with a dark ragged line from each row; give its path and that of the lines."""
     import numpy as np
     from osgeo import gdal, ogr, osr
 
@@ -86,8 +86,9 @@ def draw(path, side_px, rows):
     layer = lines.CreateLayer("cracks", crs, ogr.wkbLineString)
     for row in rows:
         line = ogr.Geometry(ogr.wkbLineString)
+        wander = np.cumsum(rng.normal(0, 1, side_px))  # a smooth one is a cable to the model
         for x in range(20, side_px - 20):
-            y = int(row + 30 * np.sin(x / 50))
+            y = int(row + wander[x])
             grey[y : y + 5, x] = 35
             line.AddPoint_2D(500000 + 0.002 * (x + 0.5), 5400000 - 0.002 * (y + 2.5))
         feature = ogr.Feature(layer.GetLayerDefn())
