@@ -22,17 +22,22 @@ from typing import Any
 
 import click
 import numpy as np
+import torch
 from crackgeo_training.calibrate import best_level, predicted_logits
 from crackgeo_training.config import Config, load_config
-from crackgeo_training.data import read_manifest, training_records
+from crackgeo_training.data import IGNORE, read_manifest, read_pair, training_records
+from crackgeo_training.evaluate import find_records
 from crackgeo_training.metrics import ObjectRule, centrelines, score, summarise
-from crackgeo_training.networks import KNOWN, load_network
+from crackgeo_training.narrow import narrow
+from crackgeo_training.networks import KNOWN, build_network
+from crackgeo_training.networks import NAMES as NETWORKS
 from crackgeo_training.train import read_state, train
-from crackgeo_training.watch import SCALING
+from crackgeo_training.watch import segmenter_of
+from torch.utils.flop_counter import FlopCounterMode
 from yardstick import tuned
 
-from crackgeo.models.protocol import ModelInfo, Segmenter
-from crackgeo.models.runtime import TorchSegmenter
+from crackgeo.models.protocol import Segmenter
+from crackgeo.specs import TILE_PX
 
 CONFIG = Path(__file__).parents[1] / "training/configs/compact_2.toml"
 SHORT = {"iterations": 500, "warmup": 50, "look_every": 0}
@@ -88,10 +93,8 @@ def scores(checkpoint: Path, data: Path) -> dict[str, Any]:
     """Metrics of a checkpoint by set, the outline's level, and the network's size."""
     state = read_state(checkpoint)
     name = state["config"]["train"]["network"]
-    network = load_network(name, state["ema"])
-    parameters = sum(p.numel() for p in network.parameters())
-    segmenter = TorchSegmenter(network, ModelInfo(name, "0" * 64), SCALING, "cpu")
-    return {"parameters": parameters, **scores_of(segmenter, data)}
+    parameters = sum(p.numel() for p in build_network(name).parameters())
+    return {"parameters": parameters, **scores_of(segmenter_of(name, state["ema"]), data)}
 
 
 def scores_of(segmenter: Segmenter, data: Path) -> dict[str, Any]:
@@ -156,6 +159,27 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             yield f"| {name} | {' | '.join(cells)} | {_millions(found)} |"
 
 
+def work() -> Iterator[str]:
+    """What each network costs on a tile, a multiplication and an addition counted as two."""
+    for name in NETWORKS:
+        network = build_network(name).eval()
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network(torch.zeros(1, 3, TILE_PX, TILE_PX))
+        yield f"{name}: {counter.get_total_flops() / 1e9:.1f} GFLOP a tile"
+
+
+def label_widths(data: Path) -> Iterator[str]:
+    """How wide the labels of the drone sets are, and what `narrow` keeps of them."""
+    for name in UAV:
+        lines = whole = kept = 0
+        for record in find_records(data, "val", [name]):
+            image, mask = read_pair(record)
+            lines += centrelines(mask > 0).sum()
+            whole += mask.sum()
+            kept += (narrow(image, mask, IGNORE) == 1).sum()
+        yield f"{name}: labels are {whole / lines:.1f} px wide, narrowed {kept / lines:.1f} px"
+
+
 def _millions(found: Mapping[str, Any]) -> str:
     return f"{found['parameters'] / 1e6:.1f}"
 
@@ -165,20 +189,21 @@ NAMES = (*CHANGES, NOT_DRAWN, ALIKE, RIDGES)
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("-o", "--output", "work", required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", "folder", required=True, type=click.Path(path_type=Path))
 @click.option("--only", multiple=True, type=click.Choice(NAMES), help="These variants, in order.")
-def main(data: Path, work: Path, only: tuple[str, ...]) -> None:
-    """Train and score the variants, then print the table."""
+def main(data: Path, folder: Path, only: tuple[str, ...]) -> None:
+    """Train and score the variants, then print the table, the networks' work, the labels' width."""
     for name in only or NAMES:
-        run(name, data, work)
+        run(name, data, folder)
     known = {}
-    for path in work.glob("*/scores.json"):
+    for path in folder.glob("*/scores.json"):
         found = json.loads(path.read_text())
         known[found["name"]] = found
     if any(name.startswith("as shipped") for name in known):
         click.echo("\n".join(table({n: known[n] for n in NAMES if n in known})))
     else:
         click.echo(f"the table needs one of the variants that nothing is changed in: {NAMES[0]}")
+    click.echo("\n".join((*work(), *label_widths(data))))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 
@@ -73,10 +74,10 @@ def _crs_beside(name: str) -> CRS | None:
         There is one that cannot be read: lengths would silently be in unknown units.
     """
     for suffix in (".prj", ".PRJ"):
-        path = Path(name).with_suffix(suffix)
-        if path.is_file():
+        path = os.path.splitext(name)[0] + suffix
+        if os.path.isfile(path):
             try:
-                text = path.read_text(encoding="utf-8", errors="replace")
+                text = Path(path).read_text(encoding="utf-8", errors="replace")
                 return CRS.from_wkt(text, morph_from_esri_dialect=True)
             except (OSError, CRSError) as error:
                 raise InputError(

@@ -15,6 +15,7 @@ from rasters import RGB, TRANSFORM, UTM, control_points, convert, picture, write
 
 from crackgeo.dataset import accept_no_georeference
 from crackgeo.errors import CrackgeoError, InputError, UsageError
+from crackgeo.georeference import _crs_beside
 from crackgeo.grid import Window
 from crackgeo.monitor import Monitor
 from crackgeo.raster import describe, header_checksum, open_image
@@ -864,3 +865,8 @@ def test_real_frames_are_mostly_transparent():
     with open_image(SHARED / "h1_MAX_0008_15m.tif", gsd_m=0.02) as image:
         _, valid = image.read(image.grid.window)
     assert 0.03 < valid.mean() < 0.1
+
+
+@pytest.mark.parametrize("name", ["", "<VRTDataset>" + "x" * 5000, "a\0b"])
+def test_a_name_that_is_no_path_has_no_prj_beside_it(name):
+    assert _crs_beside(name) is None

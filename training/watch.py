@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from crackgeo.files import output_errors
-from crackgeo.models.protocol import ModelInfo
+from crackgeo.models.protocol import ModelInfo, Segmenter
 from crackgeo.models.runtime import Scaling, TorchSegmenter
 
 from .data import Record
@@ -40,6 +40,13 @@ def some_of_each(records: Sequence[Record], count: int) -> list[Record]:
     return chosen
 
 
+def segmenter_of(network: str, weights: Mapping[str, Tensor]) -> Segmenter:
+    """A trained network, see `networks`, as something that predicts, on the processor."""
+    here = {name: value.cpu() for name, value in weights.items()}
+    info = ModelInfo(name=network, sha256="")
+    return TorchSegmenter(load_network(network, here), info, SCALING, "cpu")
+
+
 class Watch:
     """Looks at weights during a run.
 
@@ -57,9 +64,7 @@ class Watch:
 
     def look(self, iteration: int, weights: Mapping[str, Tensor]) -> str:
         """Score the weights, add to the files of the run, and say it in a line."""
-        info = ModelInfo(name=self.network, sha256="")
-        here = {name: value.cpu() for name, value in weights.items()}
-        segmenter = TorchSegmenter(load_network(self.network, here), info, SCALING, "cpu")
+        segmenter = segmenter_of(self.network, weights)
         scored = evaluate(segmenter, self.records)
         self._log(iteration, scored)
         first = {record.set: record for record in reversed(self.records)}
