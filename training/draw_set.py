@@ -29,13 +29,15 @@ PHOTOGRAPHS = (  # the files within the package, so nothing is fetched
 )
 FREE = "public domain or CC0 (shipped with scikit-image)"
 LICENCE = "drawn by crackgeo, no rights reserved"
-CELL_PX = 600
+WALL_PX = 600
+CELL_PX = 500  # of a pavement
+STEP_PX = 50
 LEAST_DATA = 0.98  # cells with more emptiness are left out
 
 
 @click.command("draw_set")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--pavements", default=24, show_default=True, help="Each gives about two pictures.")
+@click.option("--pavements", default=24, show_default=True, help="Each gives about nine pictures.")
 @click.option("--walls", default=160, show_default=True, help="Each gives one picture.")
 @click.option("--seed", default=1, show_default=True, help="Of the first pavement and wall.")
 def main(output: Path, pavements: int, walls: int, seed: int) -> None:
@@ -49,7 +51,7 @@ def main(output: Path, pavements: int, walls: int, seed: int) -> None:
             for row in write_cells(output, number):
                 table.writerow(["train", PAVEMENT_SET, *row, LICENCE])
         for number in range(seed, seed + walls):
-            wall = draw_wall(number, CELL_PX)
+            wall = draw_wall(number, WALL_PX)
             row = _write(output, f"wall_{number:05d}.png", wall.rgb, wall.cover)
             table.writerow(["train", WALL_SET, *row, LICENCE])
         for name in PHOTOGRAPHS:
@@ -61,14 +63,27 @@ def write_cells(output: Path, seed: int, shape: tuple[int, int] = (1800, 2400)) 
     """Draw one pavement and write its cells; gives the paths of each image and mask."""
     pavement = draw_pavement(seed, shape)
     rows = []
-    for top in range(0, shape[0] - CELL_PX + 1, CELL_PX):
-        for left in range(0, shape[1] - CELL_PX + 1, CELL_PX):
-            cell = np.s_[top : top + CELL_PX, left : left + CELL_PX]
-            if (pavement.alpha[cell] > 0).mean() < LEAST_DATA:
-                continue
-            name = f"{seed:04d}_{top}_{left}.png"
-            rows.append(_write(output, name, pavement.rgb[cell], pavement.cover[cell]))
+    for top, left in full_cells(pavement.alpha > 0):
+        cell = np.s_[top : top + CELL_PX, left : left + CELL_PX]
+        name = f"{seed:04d}_{top}_{left}.png"
+        rows.append(_write(output, name, pavement.rgb[cell], pavement.cover[cell]))
     return rows
+
+
+def full_cells(data: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Corners (row, col) of cells that hold data nearly everywhere and hardly overlap.
+
+    They are not on a fixed grid: along a ragged border whole strips of the road would be left out.
+    """
+    free = data.copy()
+    corners = []
+    for top in range(0, data.shape[0] - CELL_PX + 1, STEP_PX):
+        for left in range(0, data.shape[1] - CELL_PX + 1, STEP_PX):
+            cell = np.s_[top : top + CELL_PX, left : left + CELL_PX]
+            if free[cell].mean() >= LEAST_DATA:
+                free[cell] = False
+                corners.append((top, left))
+    return corners
 
 
 def write_photograph(output: Path, name: str) -> list[str]:

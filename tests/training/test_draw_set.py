@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from crackgeo_training.data import read_licences, read_manifest, read_pair
-from crackgeo_training.draw_set import PHOTOGRAPH_SET, PHOTOGRAPHS, WALL_SET, main
+from crackgeo_training.draw_set import (
+    CELL_PX,
+    PHOTOGRAPH_SET,
+    PHOTOGRAPHS,
+    WALL_SET,
+    full_cells,
+    main,
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +45,23 @@ def test_photographs_are_colour_pictures_without_a_crack(drawn: Path) -> None:
             assert image.shape == (*mask.shape, 3)
             assert image.std() > 10  # a picture, not a blank sheet
             assert not mask.any()
+
+
+def test_cells_fit_into_a_ragged_border_and_hardly_overlap() -> None:
+    data = np.zeros((1800, 2400), np.bool_)
+    data[70:1740, 130:2310] = True
+    data[70:200, 130:600] = False
+
+    corners = full_cells(data)
+
+    taken = np.zeros(data.shape, np.uint8)
+    for row, col in corners:
+        taken[row : row + CELL_PX, col : col + CELL_PX] += 1
+    assert (taken > 1).sum() <= 0.02 * taken.sum()
+    assert data[taken > 0].mean() > 0.98
+    assert len(corners) >= 11  # 13 would fit with no room lost
+
+
+def test_no_cell_where_there_is_too_little_data() -> None:
+    assert full_cells(np.zeros((1800, 2400), np.bool_)) == []
+    assert full_cells(np.ones((CELL_PX - 1, 2400), np.bool_)) == []
