@@ -30,9 +30,12 @@ def augment(
     -------
     tuple of uint8 `[crop, crop, 3]` and uint8 `[crop, crop]`
     """
-    image, label = _warp(image, label, config, rng)
+    plain = config.plain > 0 and rng.random() < config.plain
+    image, label = _warp(image, label, config, rng, plain)
     if rng.random() < 0.5:
         image, label = image[:, ::-1], label[:, ::-1]
+    if plain:
+        return np.ascontiguousarray(image), np.ascontiguousarray(label)
     x: Image = np.ascontiguousarray(image).astype(np.float32)
     for chance, change in (
         (config.shadow, _shadow),
@@ -51,16 +54,23 @@ def augment(
 
 
 def _warp(
-    image: NDArray[np.uint8], label: NDArray[np.uint8], config: AugmentConfig, rng: Rng
+    image: NDArray[np.uint8],
+    label: NDArray[np.uint8],
+    config: AugmentConfig,
+    rng: Rng,
+    plain: bool,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     height, width = label.shape
     size = config.crop_px
     low, high = np.log(config.scale)
-    scale = float(np.exp(rng.uniform(low, high)))
+    scale = 1.0 if plain else float(np.exp(rng.uniform(low, high)))
     if min(height, width) < SMALL_PX:
         scale = max(scale, 1.0) * 1.4
-    turn = rng.uniform(-180, 180) if rng.random() < config.rotate_any else 90.0 * rng.integers(4)
+    any_turn = not plain and rng.random() < config.rotate_any
+    turn = rng.uniform(-180, 180) if any_turn else 90.0 * rng.integers(4)
     centre = _centre(label, rng)
+    if plain:  # pixel on pixel: nothing is interpolated
+        centre = (float(round(centre[0])), float(round(centre[1])))
     matrix = np.asarray(cv2.getRotationMatrix2D(centre, float(turn), scale), np.float64)
     matrix[:, 2] += np.array([size / 2 - centre[0], size / 2 - centre[1]])
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

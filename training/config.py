@@ -40,7 +40,11 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Probabilities and ranges of the augmentations; sizes in pixels."""
+    """Probabilities and ranges of the augmentations; sizes in pixels.
+
+    `plain` is the share of the crops that are cut, mirrored and given quarter turns, but else are
+    as they will be met: their own scale, light and sharpness.
+    """
 
     crop_px: int
     scale: tuple[float, float]
@@ -54,6 +58,7 @@ class AugmentConfig:
     paint: float
     grey: float
     hue: float = 0.0
+    plain: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -207,6 +207,30 @@ def test_augmented_crops_have_the_size_and_types_asked_for(config):
         assert set(np.unique(y)) <= {0, 1, IGNORE}
 
 
+def test_a_plain_crop_is_a_piece_of_the_picture_pixel_for_pixel(config):
+    rng = np.random.default_rng(5)
+    image = rng.integers(0, 256, (300, 280, 3), dtype=np.uint8)
+    mask = (rng.random((300, 280)) < 0.02).astype(np.uint8)
+    size = config.augment.crop_px
+    asked = replace(config.augment, plain=1.0, rotate_any=1.0, scale=(0.5, 2.0))
+
+    x, y = augment(image, mask, asked, rng)
+
+    around = np.pad(image, ((size, size), (size, size), (0, 0)), mode="reflect")
+    labels = np.pad(mask, size, mode="reflect")
+    found = False
+    for turn in range(4):
+        for flipped in (False, True):
+            crop, label = np.rot90(x, turn), np.rot90(y, turn)
+            if flipped:
+                crop, label = crop[:, ::-1], label[:, ::-1]
+            for row, col in np.argwhere((around == crop[0, 0]).all(axis=-1)):
+                place = np.s_[row : row + size, col : col + size]
+                if np.array_equal(around[place], crop):
+                    found = np.array_equal(labels[place], label)
+    assert found
+
+
 def test_drawn_scenes_are_pictures_of_all_kinds():
     means = set()
     for seed in range(8):
