@@ -1,6 +1,9 @@
 """From a checkpoint to the model file that crackgeo ships: calibrated, scored, documented.
 
-python -m crackgeo_training.export CHECKPOINT --data DIR -o compact.safetensors --card CARD.md
+python -m crackgeo_training.export CHECKPOINT... --data DIR -o compact.safetensors --card CARD.md
+
+The weights of several checkpoints are averaged (Wortsman et al., ICML 2022): runs that began with
+the same weights and saw other samples stay close enough for it, and the average costs no more.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -43,7 +47,7 @@ NOTICE = (
 
 
 def export(
-    checkpoint: Path,
+    checkpoints: Sequence[Path],
     data: Path,
     output: Path,
     *,
@@ -57,7 +61,7 @@ def export(
 
     Parameters
     ----------
-    checkpoint : of `train`; its averaged weights (`ema`) are taken
+    checkpoints : of `train`; the mean of their averaged weights (`ema`) is taken
     data : folder with manifest.csv
     output : the .safetensors file; appears when it is complete
     command : stored, so that the file says how it was made
@@ -68,12 +72,12 @@ def export(
     Raises
     ------
     ModelError
-        The checkpoint is none, or its weights are not finite.
+        A checkpoint is none, or its weights are not finite; they are of different networks.
     InputError
         The data is not as the manifest says.
     """
     check_output(output, overwrite)
-    weights, iteration = read_checkpoint(checkpoint)
+    weights, iteration = read_checkpoints(checkpoints)
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "compact.safetensors"
         said = {**describe(data, iteration), "command": command}
@@ -90,19 +94,35 @@ def export(
     return calibration, replace(evaluation, model_sha256=load_model(output).info.sha256)
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], int]:
-    """The averaged weights of a checkpoint, and its iteration.
+def read_checkpoints(paths: Sequence[Path]) -> tuple[dict[str, Tensor], int]:
+    """The mean of the averaged weights of checkpoints, and the sum of their iterations.
 
     The kernels in half precision, which halves the file; biases and the statistics of the norms,
     whose range half precision does not hold, as they are.
     """
+    states = [_read_finite(path) for path in paths]
+    first, *others = (state["ema"] for state in states)
+    for path, other in zip(paths[1:], others, strict=True):
+        if {k: v.shape for k, v in other.items()} != {k: v.shape for k, v in first.items()}:
+            raise ModelError(f"{path}: not of the network of {paths[0]}", "average like with like")
+    weights = {name: _mean([state["ema"][name] for state in states]) for name in first}
+    halved = {k: v.half() if v.dim() > 1 else v for k, v in weights.items()}
+    return halved, sum(int(state["iteration"]) for state in states)
+
+
+def _read_finite(path: Path) -> dict[str, Any]:
     state = read_state(path)
-    weights: dict[str, Tensor] = state["ema"]
-    for name, tensor in weights.items():
+    for name, tensor in state["ema"].items():
         if not torch.isfinite(tensor).all():
             raise ModelError(f"{path}: {name} is not finite", "go back to an earlier checkpoint")
-    halved = {k: v.half() if v.dim() > 1 else v for k, v in weights.items()}
-    return halved, int(state["iteration"])
+    return state
+
+
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    """Of floats the mean; of whole numbers, such as a count of batches, the first."""
+    if not tensors[0].dtype.is_floating_point:
+        return tensors[0]
+    return torch.stack([t.float() for t in tensors]).mean(dim=0)
 
 
 def shifted(weights: Mapping[str, Tensor], offset: float) -> dict[str, Tensor]:
@@ -178,7 +198,9 @@ def _evaluate(model: Path, data: Path, noise: bool, monitor: Monitor) -> Evaluat
 
 
 @click.command("export")
-@click.argument("checkpoint", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument(
+    "checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False)
+)
 @click.option("--data", required=True, type=click.Path(path_type=Path, file_okay=False))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--card", type=click.Path(path_type=Path, dir_okay=False), help="Model card to fill.")
@@ -187,7 +209,7 @@ def _evaluate(model: Path, data: Path, noise: bool, monitor: Monitor) -> Evaluat
 @click.option("--no-noise", is_flag=True, help="Leave out noise 1 and noise 2.")
 @click.option("--overwrite", is_flag=True)
 def main(
-    checkpoint: Path,
+    checkpoints: tuple[Path, ...],
     data: Path,
     output: Path,
     card: Path | None,
@@ -196,14 +218,15 @@ def main(
     no_noise: bool,
     overwrite: bool,
 ) -> None:
-    """Calibrate, score and write the model file of CHECKPOINT, and fill the model card."""
+    """Calibrate, score and write the model file of CHECKPOINTS, and fill the model card."""
     console = Console()
-    command = f"python -m crackgeo_training.export {checkpoint.name} --data DIR -o {output.name}"
+    names = " ".join(f"{path.parent.name}/{path.name}" for path in checkpoints)
+    command = f"python -m crackgeo_training.export {names} --data DIR -o {output.name}"
     command += "".join(f" --level-set {name}" for name in level_sets)
     try:
         with console.monitor() as monitor:
             calibration, evaluation = export(
-                checkpoint,
+                checkpoints,
                 data,
                 output,
                 command=command,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from crackgeo.errors import ModelError
+from crackgeo.errors import ModelError, UsageError
 from crackgeo.models.devices import resolve_devices
 from crackgeo.models.modelfile import read_tensors
 from crackgeo.monitor import SILENT, Monitor
@@ -60,6 +60,8 @@ def train(
     ------
     ModelError
         The loss is no longer a number; the checkpoint holds the weights before that.
+    UsageError
+        The run in `out_dir` was begun with another seed.
 
     Returns
     -------
@@ -165,6 +167,7 @@ class _Run:
 
     def _load(self) -> None:
         state = read_state(self.checkpoint)
+        _check_seed(state, self.config.train.seed, self.checkpoint)
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema = {name: value.to(self.device) for name, value in state["ema"].items()}
@@ -248,6 +251,16 @@ def read_state(path: Path) -> dict[str, Any]:
             "remove it to begin anew, or name another folder with -o",
         ) from error
     return state
+
+
+def _check_seed(state: dict[str, Any], seed: int, path: Path) -> None:
+    """A run goes on with the samples that it would have seen."""
+    begun = state.get("config", {}).get("train", {}).get("seed", seed)
+    if begun != seed:
+        raise UsageError(
+            f"{path}: that run was begun with seed {begun}, not {seed}",
+            f"give --seed {begun} to go on, or another folder with -o",
+        )
 
 
 def _begin_with(net: nn.Module, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -40,9 +41,21 @@ from .options import console_options
     metavar="auto|cpu|cuda|cuda:N|mps",
     help="Where to train. auto: the graphics card if there is one.",
 )
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Chance of another run of the same configuration, to see the spread or to average both.",
+)
 @console_options
 def train_command(
-    console: Console, config: Path, data: Path, output: Path, start: Path | None, device: str
+    console: Console,
+    config: Path,
+    data: Path,
+    output: Path,
+    start: Path | None,
+    device: str,
+    seed: int | None,
 ) -> None:
     """Train the network that a TOML file describes, see training/configs/.
 
@@ -56,6 +69,9 @@ def train_command(
     except ImportError as error:
         raise UsageError(f"crackgeo train needs the package {error.name}", EXTRA) from error
 
+    asked = load_config(config)
+    if seed is not None:
+        asked = replace(asked, train=replace(asked.train, seed=seed))
     with console.monitor() as monitor:
-        checkpoint = train(load_config(config), data, output, console.note, monitor, start, device)
+        checkpoint = train(asked, data, output, console.note, monitor, start, device)
     console.result({"checkpoint": str(checkpoint)}, f"checkpoint      {checkpoint}")

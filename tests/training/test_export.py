@@ -13,7 +13,7 @@ from crackgeo_training.export import (
     calibration_metadata,
     compact_scores,
     export,
-    read_checkpoint,
+    read_checkpoints,
     shifted,
 )
 from pictures import DarkModel
@@ -39,7 +39,7 @@ def test_an_exported_model_loads_with_all_it_was_given(data, checkpoint, tmp_pat
     monkeypatch.setattr(export_module, "calibrate", lambda *_, **__: FAIR)
     monkeypatch.setattr(export_module, "find_records", lambda *_: find_records(data, "val")[:2])
     path = tmp_path / "m.safetensors"
-    _, evaluation = export(checkpoint, data, path, command="as typed", noise=False)
+    _, evaluation = export([checkpoint], data, path, command="as typed", noise=False)
     file = open_model_file(path)
     said = file.info.metadata
     assert (file.temperature, file.info.threshold, file.info.threshold_low) == (1.5, 0.55, 0.3)
@@ -56,7 +56,7 @@ def test_temperature_and_offset_act_as_calibrated(checkpoint, tmp_path):
     from crackgeo.models.modelfile import save_model
 
     image = np.random.default_rng(0).integers(0, 255, (1, 448, 448, 3)).astype(np.uint8)
-    weights, _ = read_checkpoint(checkpoint)
+    weights, _ = read_checkpoints([checkpoint])
     head = {"architecture": "compact", "name": "m"}
     save_model(tmp_path / "raw.safetensors", weights, head)
     changed = {**head, **calibration_metadata(FAIR)}
@@ -69,7 +69,7 @@ def test_temperature_and_offset_act_as_calibrated(checkpoint, tmp_path):
 
 
 def test_only_kernels_are_halved(checkpoint):
-    weights, _ = read_checkpoint(checkpoint)
+    weights, _ = read_checkpoints([checkpoint])
     halved = {k for k, v in weights.items() if v.dtype == torch.float16}
     assert halved == {k for k, v in weights.items() if v.dim() == 4}
     moved = shifted(weights, 0.0001)
@@ -79,7 +79,7 @@ def test_only_kernels_are_halved(checkpoint):
 def test_an_unknown_set_leaves_no_file(data, checkpoint, tmp_path):
     path = tmp_path / "m.safetensors"
     with pytest.raises(InputError, match="val has no set moon"):
-        export(checkpoint, data, path, level_sets=["moon"])
+        export([checkpoint], data, path, level_sets=["moon"])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -88,12 +88,34 @@ def test_no_checkpoint_and_a_broken_one(tmp_path, checkpoint):
     torch.save({"weights": 1}, tmp_path / "other.pt")
     for name in ("none.pt", "text.pt", "other.pt"):
         with pytest.raises(ModelError, match=name):
-            read_checkpoint(tmp_path / name)
+            read_checkpoints([checkpoint, tmp_path / name])
     state = torch.load(checkpoint)
     state["ema"][HEAD_BIAS][0] = float("nan")
     torch.save(state, tmp_path / "sick.pt")
     with pytest.raises(ModelError, match=f"{HEAD_BIAS} is not finite"):
-        read_checkpoint(tmp_path / "sick.pt")
+        read_checkpoints([tmp_path / "sick.pt"])
+
+
+def test_several_checkpoints_are_averaged(tmp_path):
+    states = [CompactNet().state_dict() for _ in range(2)]
+    paths = [tmp_path / "a.pt", tmp_path / "b.pt"]
+    for path, state in zip(paths, states, strict=True):
+        torch.save({"ema": state, "iteration": 7}, path)
+
+    weights, iterations = read_checkpoints(paths)
+
+    assert iterations == 14
+    assert weights.keys() == states[0].keys()
+    for name, value in weights.items():
+        if value.dtype.is_floating_point:
+            mean = (states[0][name] + states[1][name]) / 2
+            assert torch.allclose(value.float(), mean, atol=1e-3)
+
+
+def test_checkpoints_of_different_networks_are_not_averaged(checkpoint, tmp_path):
+    torch.save({"ema": {HEAD_BIAS: torch.zeros(1)}, "iteration": 1}, tmp_path / "other.pt")
+    with pytest.raises(ModelError, match=r"other\.pt: not of the network"):
+        read_checkpoints([checkpoint, tmp_path / "other.pt"])
 
 
 def test_expected_calibration_error_leaves_empty_bins_out():

@@ -73,6 +73,14 @@ def test_a_resumed_run_gives_the_same_weights_bit_for_bit(data, config, tmp_path
     CompactNet().load_state_dict(whole["ema"])
 
 
+def test_a_run_does_not_go_on_with_the_samples_of_another_seed(data, config, tmp_path):
+    train(config, data, tmp_path, lambda _: None)
+    other = replace(config, train=replace(config.train, seed=config.train.seed + 1))
+    with pytest.raises(UsageError, match=f"begun with seed {config.train.seed}, not") as told:
+        train(other, data, tmp_path, lambda _: None)
+    assert f"--seed {config.train.seed}" in str(told.value.remedy)
+
+
 def test_low_precision_trains_nearly_the_same_network(data, config, tmp_path):
     short = replace(config, train=replace(config.train, iterations=1, warmup=1))
     half = replace(short, train=replace(short.train, precision="bf16"))

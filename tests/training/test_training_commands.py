@@ -80,8 +80,9 @@ def test_train_hands_over_and_reports(monkeypatch, capsys, tmp_path):
         return out / "checkpoint.pt"
 
     monkeypatch.setattr(crackgeo_training.train, "train", train)
-    config = str(CONFIG)
-    code = cli.run(["train", config, "--data", str(tmp_path), "-o", str(tmp_path / "o"), "--json"])
-    assert code == 0
-    assert seen == [(load_config(CONFIG).train.seed, tmp_path, tmp_path / "o", "auto")]
+    asked = ["train", str(CONFIG), "--data", str(tmp_path), "-o", str(tmp_path / "o"), "--json"]
+    assert cli.run(asked) == 0
     assert json.loads(capsys.readouterr().out) == {"checkpoint": str(tmp_path / "o/checkpoint.pt")}
+    assert cli.run([*asked, "--seed", "5"]) == 0
+    seeds = (load_config(CONFIG).train.seed, 5)
+    assert seen == [(seed, tmp_path, tmp_path / "o", "auto") for seed in seeds]
