@@ -60,26 +60,33 @@ def _warp(
     rng: Rng,
     plain: bool,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    height, width = label.shape
     size = config.crop_px
-    low, high = np.log(config.scale)
-    scale = 1.0 if plain else float(np.exp(rng.uniform(low, high)))
-    if min(height, width) < SMALL_PX:
-        scale = max(scale, 1.0) * 1.4
-    any_turn = not plain and rng.random() < config.rotate_any
-    turn = rng.uniform(-180, 180) if any_turn else 90.0 * rng.integers(4)
+    scale, turn = _scale_and_turn(label, config, rng, plain)
     centre = _centre(label, rng)
     if plain:  # pixel on pixel: nothing is interpolated
         centre = (float(round(centre[0])), float(round(centre[1])))
-    matrix = np.asarray(cv2.getRotationMatrix2D(centre, float(turn), scale), np.float64)
+    matrix = np.asarray(cv2.getRotationMatrix2D(centre, turn, scale), np.float64)
     matrix[:, 2] += np.array([size / 2 - centre[0], size / 2 - centre[1]])
-    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     if scale < 0.8:  # a warp reads single pixels: take the fine detail out first
         image = cv2.GaussianBlur(image, (0, 0), 0.4 / scale).astype(np.uint8)
+    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     warped = cv2.warpAffine(
         image, matrix, (size, size), flags=smooth, borderMode=cv2.BORDER_REFLECT_101
     )
     return warped.astype(np.uint8), _warp_label(label, matrix, size)
+
+
+def _scale_and_turn(
+    label: NDArray[np.uint8], config: AugmentConfig, rng: Rng, plain: bool
+) -> tuple[float, float]:
+    """Magnification, and rotation in degrees; of plain crops 1 and a quarter turn."""
+    low, high = np.log(config.scale)
+    scale = 1.0 if plain else float(np.exp(rng.uniform(low, high)))
+    if min(label.shape) < SMALL_PX:
+        scale = max(scale, 1.0) * 1.4
+    if not plain and rng.random() < config.rotate_any:
+        return scale, float(rng.uniform(-180, 180))
+    return scale, 90.0 * float(rng.integers(4))
 
 
 def _warp_label(

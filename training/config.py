@@ -43,7 +43,7 @@ class AugmentConfig:
     """Probabilities and ranges of the augmentations; sizes in pixels.
 
     `plain` is the share of the crops that are cut, mirrored and given quarter turns, but else are
-    as they will be met: their own scale, light and sharpness.
+    as they will be met: their own scale, light and sharpness. Very small pictures are enlarged.
     """
 
     crop_px: int
