@@ -10,6 +10,7 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
+from crackgeo_training import pavement as pavement_module
 from crackgeo_training.crack_shapes import (
     Crack,
     alligator,
@@ -25,6 +26,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
 from scipy import ndimage
+from skimage.draw import polygon2mask
 
 ROOT = Path(__file__).parents[1]
 SHAPE = (300, 400)
@@ -41,6 +43,19 @@ def straight(angle: float, width_px: float, length_px: float = 60.0) -> Crack:
 @pytest.fixture(scope="module")
 def pavement() -> Pavement:
     return draw_pavement(5, SHAPE)
+
+
+def test_no_crack_shows_through_the_patch_that_was_laid_over_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shape = (600, 800)
+    cracked = draw_pavement(3, shape)  # a branch of this one runs under the patch
+    monkeypatch.setattr(pavement_module, "_grow_cracks", lambda scene: None)
+    sound = draw_pavement(3, shape)
+    outline = dict(cracked.distractors)["patch_edge"]
+    inside = ndimage.binary_erosion(polygon2mask(shape, outline[:, ::-1]), iterations=4)
+    assert inside.sum() > 10_000
+    assert np.array_equal(cracked.rgb[inside], sound.rgb[inside])
 
 
 @given(st.floats(0, np.pi), st.floats(0.3, 14))

@@ -35,7 +35,7 @@ MAX_TEMPERATURE = 5.0  # and its inverse: beyond, the model is broken, not uncal
 LOGIT_STEP = 1 / 16
 LOGIT_MAX = 16.0
 BINS = 15  # of the reliability curve, as Guo et al. (ICML 2017)
-FLAT = 1e-3
+FLAT = 5e-4
 CLEAN_TARGET = 0.95
 DIRT_COST = 3.0  # one crack-free picture in ten with an object is as bad as 0.3 of IoU and F1
 
@@ -138,7 +138,7 @@ def calibrate(
         for p in predict_images(segmenter, drawn_negatives(drawn))
     ]
     crack, background = logit_histograms(cracked)
-    offset = -best_level([p for p in cracked if not level_sets or p.set in level_sets])
+    offset = -_level(cracked, level_sets)
     temperature = fit_temperature(crack, background, offset)
     tables = [_tables(p, temperature, offset) for p in cracked]
     empty = [_tables(p, temperature, offset) for p in free]
@@ -199,21 +199,39 @@ def _levels(bins: int) -> NDArray[np.float64]:
     return (np.arange(bins) * LOGIT_STEP - LOGIT_MAX).astype(np.float64)
 
 
-def best_level(pictures: Sequence[Predicted]) -> float:
+def _level(pictures: Sequence[Predicted], sets: Sequence[str]) -> float:
+    """The level that these sets choose, or all of them where none is named."""
+    if not sets:
+        return best_level(pictures)
+    chosen = [p for p in pictures if p.set in sets]
+    return best_level(chosen, [p for p in pictures if p.set not in sets])
+
+
+def best_level(pictures: Sequence[Predicted], others: Sequence[Predicted] = ()) -> float:
     """The logit whose masks have the greatest IoU, averaged over pictures, then over sets.
 
     It becomes p = 0.5, since that is where outlines are drawn and widths measured: a network
-    that is off by one logit there measures every crack about a pixel wrong.
+    that is off by one logit there measures every crack about a pixel wrong. The top is flat:
+    within it `others` decide, pictures whose masks follow the crack less closely; without them
+    it is the middle.
     """
+    iou = _mean_iou(pictures)
+    level = _levels(len(iou)) - LOGIT_STEP / 2
+    best = iou >= iou.max() - FLAT
+    if not others:
+        return float(level[best].mean())
+    return float(level[best][np.argmax(_mean_iou(others)[best])])
+
+
+def _mean_iou(pictures: Sequence[Predicted]) -> NDArray[np.float64]:
+    """The IoU of the masks at every level, averaged over pictures, then over sets."""
     by_set: dict[str, list[NDArray[np.float64]]] = {}
     for picture in pictures:
         crack, background = _histograms(picture)
         both, invented = (np.cumsum(v[::-1])[::-1] for v in (crack, background))
         either = np.maximum(crack.sum() + invented, 1)
         by_set.setdefault(picture.set, []).append(both / either)
-    iou = np.mean([np.mean(own, axis=0) for own in by_set.values()], axis=0)
-    best = iou >= iou.max() - FLAT  # the top is flat: take its middle, not its first level
-    return float(_levels(len(iou))[best].mean()) - LOGIT_STEP / 2
+    return np.asarray(np.mean([np.mean(own, axis=0) for own in by_set.values()], axis=0))
 
 
 def fit_temperature(

@@ -112,7 +112,7 @@ def draw_pavement(seed: int, shape: Shape = (1800, 2400)) -> Pavement:
     shape : rows and columns; at least 128 each
     """
     scene = _bare_road(seed, shape)
-    _lay_patch(scene)
+    patch = _lay_patch(scene)
     _paint(scene)
     _grow_cracks(scene)
     seals = [_route_seal(scene, 40, p) for p in _SEALS]
@@ -120,7 +120,9 @@ def draw_pavement(seed: int, shape: Shape = (1800, 2400)) -> Pavement:
     joints = _joints(scene)
     _set_manhole(scene, draw=False)
     drawn = draw_cracks(scene.cracks, shape)
+    above = scene.picture[patch]
     engrave(scene.picture, scene.rng(35), drawn)
+    scene.picture[patch] = above
     for number, line in enumerate(seals):
         objects.sealed_crack(scene.picture, scene.rng(50 + number), line)
         scene.distractors.append(("sealed_crack", line.points))
@@ -163,8 +165,8 @@ def _bare_road(seed: int, shape: Shape) -> _Scene:
     return _Scene(seed, picture, along, across, angle, relief, hidden)
 
 
-def _lay_patch(scene: _Scene) -> None:
-    """A repair in newer asphalt in the upper middle."""
+def _lay_patch(scene: _Scene) -> Mask:
+    """A repair in newer asphalt in the upper middle; tells where it lies over older cracks."""
     rng = scene.rng(10)
     height, width = scene.shape
     half = np.array([0.085 * width, 0.10 * height])
@@ -173,11 +175,13 @@ def _lay_patch(scene: _Scene) -> None:
     box = bounding(inside < 20)
     surface = asphalt(rng, inside[box].shape, level=0.12, coarse_px=4.0)
     objects.lay_patch(scene.picture[box], rng, inside[box].astype(np.float32), surface, 17.0)
-    _hide(scene, inside < 10)
+    covered: Mask = inside < 10
+    _hide(scene, covered)
     corners = [(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]
     scale = half / (width, height)
     places = [(0.43 + a * scale[0], 0.15 + b * scale[1]) for a, b in corners]
     scene.distractors.append(("patch_edge", scene.line(*places)))
+    return covered
 
 
 def _paint(scene: _Scene) -> None:

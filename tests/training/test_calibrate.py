@@ -41,6 +41,22 @@ def test_the_level_of_the_best_masks():
     assert best_level([Predicted("a", logit, thin)]) == pytest.approx(-2.5, abs=0.1)
 
 
+def test_where_the_best_level_is_flat_the_other_pictures_decide():
+    truth = np.zeros((20, 40), bool)
+    truth[5:9] = True
+    logit = np.full((20, 40), -6.0, np.float16)
+    logit[5:9] = 3.0
+    outlined = Predicted("a", logit, truth)
+    loose = np.where(truth, 3.0, -6.0).astype(np.float16)
+    loose[3:5] = loose[9:11] = 2.0  # a rim that their masks do have, beside one they have not
+    loose[:3] = 1.0
+    fat = np.zeros((20, 40), bool)
+    fat[3:11] = True
+    assert best_level([outlined]) == pytest.approx(-1.5, abs=0.1)
+    assert 1.0 <= best_level([outlined], [Predicted("b", loose, fat)]) <= 2.0
+    assert -6.0 <= best_level([outlined], [Predicted("b", -loose, fat)]) <= 3.0
+
+
 def test_reliability_of_a_calibrated_and_an_overconfident_model():
     crack, background = histograms(2.0, 0.0)
     assert reliability(crack, background, 2.0, 0.0).error < 1e-3

@@ -48,14 +48,12 @@ def config():
 # ---- configuration
 
 
-def test_the_shipped_configuration_is_complete():
-    config = load_config(CONFIG)
+@pytest.mark.parametrize("path", sorted(CONFIG.parent.glob("compact*.toml")), ids=lambda p: p.stem)
+def test_the_shipped_configurations_are_complete_and_fit_together(path):
+    config = load_config(path)
     assert config.augment.scale == (0.5, 2.0)
-    assert abs(config.train.iterations) == config.train.iterations > 0
-
-
-def test_rims_and_negatives_of_the_shipped_configuration_are_of_sets_that_it_draws():
-    data = load_config(CONFIG).data
+    assert config.train.iterations > 0
+    data = config.data
     assert set(data.loose_px) | set(data.hold_out_sets) <= set(data.set_weight)
 
 
