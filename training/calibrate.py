@@ -35,7 +35,7 @@ MAX_TEMPERATURE = 5.0  # and its inverse: beyond, the model is broken, not uncal
 LOGIT_STEP = 1 / 16
 LOGIT_MAX = 16.0
 BINS = 15  # of the reliability curve, as Guo et al. (ICML 2017)
-FLAT = 5e-4
+FLAT = 5e-4  # of IoU: levels nearer to the best than this are as good
 CLEAN_TARGET = 0.95
 DIRT_COST = 3.0  # one crack-free picture in ten with an object is as bad as 0.3 of IoU and F1
 

@@ -31,13 +31,13 @@ FREE = "public domain or CC0 (shipped with scikit-image)"
 LICENCE = "drawn by crackgeo, no rights reserved"
 WALL_PX = 600
 CELL_PX = 500  # of a pavement
-STEP_PX = 50
+STEP_PX = 50  # between the places that are tried for a cell
 LEAST_DATA = 0.98  # cells with more emptiness are left out
 
 
 @click.command("draw_set")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--pavements", default=24, show_default=True, help="Each gives about nine pictures.")
+@click.option("--pavements", default=24, show_default=True, help="Each gives about eleven pictures.")
 @click.option("--walls", default=160, show_default=True, help="Each gives one picture.")
 @click.option("--seed", default=1, show_default=True, help="Of the first pavement and wall.")
 def main(output: Path, pavements: int, walls: int, seed: int) -> None:
