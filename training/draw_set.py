@@ -37,7 +37,7 @@ LEAST_DATA = 0.98  # cells with more emptiness are left out
 
 @click.command("draw_set")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--pavements", default=24, show_default=True, help="Each gives about eleven pictures.")
+@click.option("--pavements", default=24, show_default=True, help="Each gives some eleven pictures.")
 @click.option("--walls", default=160, show_default=True, help="Each gives one picture.")
 @click.option("--seed", default=1, show_default=True, help="Of the first pavement and wall.")
 def main(output: Path, pavements: int, walls: int, seed: int) -> None:
