@@ -68,9 +68,10 @@ def _file_lines(model: Path, evaluation: Evaluation) -> list[str]:
 
 
 def _calibration_lines(c: Calibration) -> list[str]:
+    shifted = f"logit {'-' if c.offset < 0 else '+'} {abs(c.offset):.3f}"
     lines = [
-        f"- probability = sigmoid((logit + {c.offset:.3f}) / {c.temperature:.3f}); the offset is "
-        "part of the weights",
+        f"- probability = sigmoid(({shifted}) / {c.temperature:.3f}); the offset is part of the "
+        "weights",
         f"- expected calibration error on val {c.reliability.error:.4f} "
         f"(before: {c.reliability_before.error:.4f}); sets count equally",
         "- outlines lie at p = 0.5, the level of the best mean IoU (pictures, then sets)",
