@@ -41,7 +41,7 @@ from crackgeo.specs import TILE_PX
 
 CONFIG = Path(__file__).parents[1] / "training/configs/compact_2.toml"
 SHORT = {"iterations": 500, "warmup": 50, "look_every": 0}
-LEVEL_SETS = ("deepcrack", "crack500", "cfd", "khanhha_conglomerate")  # as it was for the second run's file
+LEVEL_SETS = ("deepcrack", "crack500", "cfd", "khanhha_conglomerate")  # of the second run's file
 SEEDS = (1, 2, 3)
 UAV = ("uav_crackx4", "uav_crackx8", "uav_crackx16")
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
