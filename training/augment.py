@@ -63,6 +63,8 @@ def _warp(
     size = config.crop_px
     scale, turn = _scale_and_turn(label, config, rng, plain)
     centre = _centre(label, rng)
+    if config.inside:
+        centre = _moved_inside(centre, label.shape, size / scale)
     if plain:  # pixel on pixel: nothing is interpolated
         centre = (float(round(centre[0])), float(round(centre[1])))
     matrix = np.asarray(cv2.getRotationMatrix2D(centre, turn, scale), np.float64)
@@ -118,6 +120,17 @@ def _centre(label: NDArray[np.uint8], rng: Rng) -> tuple[float, float]:
             i = rng.integers(len(rows))
             return float(cols[i] + rng.normal(0, 30)), float(rows[i] + rng.normal(0, 30))
     return rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height
+
+
+def _moved_inside(
+    centre: tuple[float, float], shape: tuple[int, ...], side_px: float
+) -> tuple[float, float]:
+    """The nearest centre (x, y) of a square of that side that lies within the picture."""
+    row, col = (
+        float(np.clip(at, side_px / 2, length - side_px / 2)) if length >= side_px else length / 2
+        for at, length in zip(centre[::-1], shape, strict=True)
+    )
+    return col, row
 
 
 def _soft_polygon(shape: tuple[int, ...], rng: Rng) -> Image:

@@ -44,6 +44,9 @@ class AugmentConfig:
 
     `plain` is the share of the crops that are cut, mirrored and given quarter turns, but else are
     as they will be met: their own scale, light and sharpness. Very small pictures are enlarged.
+    `collage` is the share of the pictures with a side shorter than a crop that get others of their
+    set beside them, where else their own mirror images would be. With `inside` a crop that is not
+    turned lies within its picture where that is large enough.
     """
 
     crop_px: int
@@ -59,6 +62,8 @@ class AugmentConfig:
     grey: float
     hue: float = 0.0
     plain: float = 0.0
+    collage: float = 0.0
+    inside: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,20 +130,46 @@ class Config:
 def load_config(path: Path) -> Config:
     """Read and check a training configuration.
 
+    `base = "other.toml"` at its top takes every number from that file, beside it, that it does not
+    set itself; of `[data.set_weight]` and `[data.loose_px]` set by set.
+
     Raises
     ------
     UsageError
-        The file is missing, is not TOML, or names a key that does not exist or lacks one.
+        The file or its base is missing, is not TOML, or names a key that does not exist or lacks
+        one; a file is its own base.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: not a readable TOML file ({error})") from error
+    raw = _read_with_base(path, ())
+    if unknown := sorted(set(raw) - {"data", "augment", "train"}):
+        raise UsageError(f"{path}: has unknown tables or keys: {', '.join(unknown)}")
     return Config(
         data=_section(DataConfig, raw, "data", path),
         augment=_section(AugmentConfig, raw, "augment", path),
         train=_section(TrainConfig, raw, "train", path),
     )
+
+
+def _read_with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in above:
+        raise UsageError(f"{path}: is its own base", "remove `base` from one of the files")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: not a readable TOML file ({error})") from error
+    base = raw.pop("base", None)
+    if base is None:
+        return raw
+    return _merged(_read_with_base(path.parent / str(base), (*above, path.resolve())), raw)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """The tables of two files as one; where both set a value, that of `above`."""
+    both = {
+        key: _merged(below[key], value)
+        for key, value in above.items()
+        if isinstance(value, dict) and isinstance(below.get(key), dict)
+    }
+    return below | above | both
 
 
 def _section(kind: type[Section], raw: dict[str, Any], name: str, path: Path) -> Section:

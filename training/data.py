@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from .config import Config, DataConfig
 from .metrics import centrelines
 from .narrow import narrow
 from .scenes import draw_negative
+
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # an image and its label
 
 IGNORE = 255  # label value of pixels that are not learned from
 CORE = 2  # label value of crack pixels on or beside the centreline
@@ -188,9 +191,48 @@ class CrackDataset(Dataset[tuple[Tensor, Tensor]]):
             label = np.zeros(image.shape[:2], np.uint8)
         else:
             name = self.sets[rng.choice(len(self.sets), p=self.share)]
-            record = self.by_set[name][rng.integers(len(self.by_set[name]))]
-            image, label = self.read(record)
+            image, label = self._draw(name, rng)
+            if self.config.augment.collage > 0 and rng.random() < self.config.augment.collage:
+                image, label = self._with_neighbours(image, label, name, rng)
         image, label = augment(image, label, self.config.augment, rng)
         if self.config.train.skeleton_weight > 0:
             label = mark_core(label)
         return to_tensor(image), torch.from_numpy(label)[None]
+
+    def _draw(self, name: str, rng: np.random.Generator) -> Pair:
+        records = self.by_set[name]
+        return self.read(records[rng.integers(len(records))])
+
+    def _with_neighbours(
+        self,
+        image: NDArray[np.uint8],
+        label: NDArray[np.uint8],
+        name: str,
+        rng: np.random.Generator,
+    ) -> Pair:
+        """Other pictures of the set beside and below one that is smaller than a crop."""
+        rows, cols = (math.ceil(self.config.augment.crop_px / side) for side in label.shape)
+        pairs = [(image, label)]
+        while len(pairs) < rows * cols:
+            other, its_label = self._draw(name, rng)
+            pairs.append((fit(other, label.shape), fit(its_label, label.shape)))
+        images, labels = zip(*pairs, strict=True)
+        return _grid(images, cols), _grid(labels, cols)
+
+
+def fit(picture: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Cut or mirror a picture to a height and width without changing its scale.
+
+    It is turned by a quarter first if it stands where `shape` lies.
+    """
+    height, width = shape
+    if (picture.shape[0] > picture.shape[1]) != (height > width):
+        picture = np.rot90(picture)
+    picture = picture[:height, :width]
+    below, beside = height - picture.shape[0], width - picture.shape[1]
+    return np.pad(picture, ((0, below), (0, beside), *((0, 0),) * (picture.ndim - 2)), "symmetric")
+
+
+def _grid(pictures: Sequence[NDArray[np.uint8]], cols: int) -> NDArray[np.uint8]:
+    rows = [np.hstack(pictures[i : i + cols]) for i in range(0, len(pictures), cols)]
+    return np.vstack(rows)

@@ -29,6 +29,7 @@ from crackgeo.models.registry import load_model
 from crackgeo.monitor import SILENT, Monitor
 from crackgeo.version import __version__
 
+from .averaging import mean_weights
 from .calibrate import Calibration, calibrate
 from .card import fill_card
 from .data import crack_free, read_licences, read_manifest
@@ -101,11 +102,7 @@ def read_checkpoints(paths: Sequence[Path]) -> tuple[dict[str, Tensor], int]:
     whose range half precision does not hold, as they are.
     """
     states = [_read_finite(path) for path in paths]
-    first, *others = (state["ema"] for state in states)
-    for path, other in zip(paths[1:], others, strict=True):
-        if {k: v.shape for k, v in other.items()} != {k: v.shape for k, v in first.items()}:
-            raise ModelError(f"{path}: not of the network of {paths[0]}", "average like with like")
-    weights = {name: _mean([state["ema"][name] for state in states]) for name in first}
+    weights = mean_weights({str(p): s["ema"] for p, s in zip(paths, states, strict=True)})
     halved = {k: v.half() if v.dim() > 1 else v for k, v in weights.items()}
     return halved, sum(int(state["iteration"]) for state in states)
 
@@ -116,13 +113,6 @@ def _read_finite(path: Path) -> dict[str, Any]:
         if not torch.isfinite(tensor).all():
             raise ModelError(f"{path}: {name} is not finite", "go back to an earlier checkpoint")
     return state
-
-
-def _mean(tensors: Sequence[Tensor]) -> Tensor:
-    """Of floats the mean; of whole numbers, such as a count of batches, the first."""
-    if not tensors[0].dtype.is_floating_point:
-        return tensors[0]
-    return torch.stack([t.float() for t in tensors]).mean(dim=0)
 
 
 def shifted(weights: Mapping[str, Tensor], offset: float) -> dict[str, Tensor]:

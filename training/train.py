@@ -22,6 +22,7 @@ from crackgeo.models.devices import resolve_devices
 from crackgeo.models.modelfile import read_tensors
 from crackgeo.monitor import SILENT, Monitor
 
+from .averaging import mean_weights
 from .config import Config, TrainConfig
 from .data import CrackDataset, Record, read_manifest, training_records
 from .distil import UnlabelledDataset, load_teacher, taught_loss, teach
@@ -39,7 +40,7 @@ def train(
     out_dir: Path,
     report: Report = print,
     monitor: Monitor = SILENT,
-    start: Path | None = None,
+    start: Sequence[Path] = (),
     device: str = "cpu",
 ) -> Path:
     """Train a network, or go on from the checkpoint in `out_dir`.
@@ -53,7 +54,7 @@ def train(
     report : told a line every `checkpoint_every` iterations
     monitor : progress in iterations; may cancel, which leaves a checkpoint
     start : begin a new run from the averaged weights of this checkpoint, or from this model file,
-        not from ImageNet
+        not from ImageNet; of several from their mean
     device : auto, cpu, cuda, cuda:N or mps; of several cards the first
 
     Raises
@@ -144,7 +145,7 @@ class _Run:
     """Network, optimiser and averaged weights at one iteration."""
 
     def __init__(
-        self, config: Config, checkpoint: Path, device: torch.device, start: Path | None = None
+        self, config: Config, checkpoint: Path, device: torch.device, start: Sequence[Path] = ()
     ) -> None:
         torch.manual_seed(config.train.seed)
         self.config = config
@@ -159,10 +160,10 @@ class _Run:
         if checkpoint.exists():
             self._load()
         else:
-            if start is None:
-                load_imagenet(self.net)
-            else:
+            if start:
                 _begin_with(self.net, start)
+            else:
+                load_imagenet(self.net)
             self.ema = {k: v.clone() for k, v in self.net.state_dict().items()}
 
     def _load(self) -> None:
@@ -263,17 +264,23 @@ def _check_seed(state: dict[str, Any], seed: int, path: Path) -> None:
         )
 
 
-def _begin_with(net: nn.Module, path: Path) -> None:
-    """Load the averaged weights of a checkpoint, or those of a model file."""
-    is_model = path.suffix == ".safetensors"
-    weights = read_tensors(path) if is_model else read_state(path)["ema"]
+def _begin_with(net: nn.Module, paths: Sequence[Path]) -> None:
+    """Load the mean of the averaged weights of checkpoints, or of the weights of model files."""
+    weights = mean_weights({str(path): _weights_of(path) for path in paths})
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:
         raise ModelError(
-            f"{path}: not of the network that is to be trained",
+            f"{paths[0]}: not of the network that is to be trained",
             "name a checkpoint or a model file of the same `network`",
         ) from error
+
+
+def _weights_of(path: Path) -> StateDict:
+    if path.suffix == ".safetensors":
+        return read_tensors(path)
+    ema: StateDict = read_state(path)["ema"]
+    return ema
 
 
 def _optimizer(net: Any, config: Config) -> torch.optim.Optimizer:

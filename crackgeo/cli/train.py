@@ -30,9 +30,11 @@ from .options import console_options
 )
 @click.option(
     "--start",
+    multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Begin a new run from this checkpoint or model file instead of ImageNet.",
+    help="Begin a new run from this checkpoint or model file instead of ImageNet. Given several "
+    "times: from the mean of their weights.",
 )
 @click.option(
     "--device",
@@ -53,7 +55,7 @@ def train_command(
     config: Path,
     data: Path,
     output: Path,
-    start: Path | None,
+    start: tuple[Path, ...],
     device: str,
     seed: int | None,
 ) -> None:

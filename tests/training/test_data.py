@@ -11,6 +11,7 @@ from crackgeo_training.data import (
     CORE,
     IGNORE,
     CrackDataset,
+    fit,
     held_out,
     loosen,
     mark_core,
@@ -65,7 +66,8 @@ def test_the_shipped_configurations_are_complete_and_fit_together(path):
         ('precision = "bf16"', 'precision = "half"', "neither fp32 nor bf16"),
         ("decay_share = 0.3", "decay_share = 0.0", "decay_share is a share"),
         ("[train]", "[train", "not a readable TOML file"),
-        ("[augment]", "[augmentation]", r"\[augment\] has missing keys"),
+        ("[augment]", "[augmentation]", "has unknown tables or keys: augmentation"),
+        ("jpeg = 0.2", "", r"\[augment\] has missing keys: jpeg"),
     ],
 )
 def test_wrong_configurations_are_named(tmp_path, old, new, message):
@@ -73,6 +75,39 @@ def test_wrong_configurations_are_named(tmp_path, old, new, message):
     path.write_text(CONFIG.read_text().replace(old, new))
     with pytest.raises(UsageError, match=message):
         load_config(path)
+
+
+def test_a_configuration_takes_what_it_does_not_set_from_its_base(tmp_path):
+    (tmp_path / "first.toml").write_text(CONFIG.read_text())
+    (tmp_path / "second.toml").write_text('base = "first.toml"\n[train]\nseed = 7\n')
+    third = (
+        'base = "second.toml"\n[data.set_weight]\ncfd = 9.0\nmoon = 1.0\n[augment]\nplain = 0.5\n'
+    )
+    (tmp_path / "third.toml").write_text(third)
+
+    config, first = load_config(tmp_path / "third.toml"), load_config(CONFIG)
+
+    assert config.data.set_weight == {**first.data.set_weight, "cfd": 9.0, "moon": 1.0}
+    assert config.augment == replace(first.augment, plain=0.5)
+    assert config.train == replace(first.train, seed=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('base = "c.toml"', r"c\.toml: is its own base"),
+        ('base = "d.toml"', r"c\.toml: is its own base"),
+        ('base = "none.toml"', r"none\.toml: not a readable TOML file"),
+        ('base = "whole.toml"\n[augmnt]\nplain = 1.0', r"unknown tables or keys: augmnt"),
+        ('base = "whole.toml"\n[augment]\nplian = 1.0', r"\[augment\] has unknown keys: plian"),
+    ],
+)
+def test_wrong_bases_are_named(tmp_path, text, message):
+    (tmp_path / "whole.toml").write_text(CONFIG.read_text())
+    (tmp_path / "d.toml").write_text('base = "c.toml"')
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        load_config(tmp_path / "c.toml")
 
 
 def test_missing_configuration(tmp_path):
@@ -229,6 +264,28 @@ def test_a_plain_crop_is_a_piece_of_the_picture_pixel_for_pixel(config):
     assert found
 
 
+def test_a_crop_that_stays_inside_holds_no_mirror_image(config):
+    image = np.arange(210 * 230, dtype=np.int32).reshape(210, 230)  # each pixel its own colour
+    coded = np.stack([image % 251, image // 251, np.zeros_like(image)], axis=-1).astype(np.uint8)
+    mask = np.zeros((210, 230), np.uint8)
+    mask[0, :] = 1  # draws centres to the border
+    asked = replace(config.augment, plain=1.0, inside=True)
+    for seed in range(30):
+        x, _ = augment(coded, mask, asked, np.random.default_rng(seed))
+        assert len(np.unique(x.reshape(-1, 3), axis=0)) == 64 * 64
+
+
+def test_a_flat_picture_stands_in_the_middle_of_a_crop_that_stays_inside(config):
+    image, mask = np.full((220, 700, 3), 7, np.uint8), np.zeros((220, 700), np.uint8)
+    image[110] = 200
+    asked = replace(config.augment, plain=1.0, inside=True, crop_px=300)
+    for seed in range(8):
+        x, _ = augment(image, mask, asked, np.random.default_rng(seed))
+        bright = x[..., 0] == 200
+        lines = np.nonzero(bright.all(axis=1) | bright.all(axis=0))[0]
+        assert abs(lines - 150).min() <= 1
+
+
 def test_drawn_scenes_are_pictures_of_all_kinds():
     means = set()
     for seed in range(8):
@@ -280,6 +337,45 @@ def test_sets_are_drawn_by_their_weights(data, config, monkeypatch):
         dataset[index]
     assert seen.count("thin") / len(seen) == pytest.approx(0.75, abs=0.09)
     assert len(seen) / 300 == pytest.approx(0.8, abs=0.08)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    st.tuples(st.integers(1, 30), st.integers(1, 30)),
+)
+def test_a_picture_is_fitted_by_cutting_and_mirroring_alone(shape, wanted):
+    picture = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    fitted = fit(picture, wanted)
+    assert fitted.shape == (*wanted, 3)
+    turned = (shape[0] > shape[1]) != (wanted[0] > wanted[1])
+    upright = np.rot90(picture) if turned else picture
+    height, width = (min(a, b) for a, b in zip(upright.shape, wanted, strict=False))
+    assert (fitted[:height, :width] == upright[:height, :width]).all()
+    if min(upright.shape[:2]) >= max(wanted):
+        assert (fitted == upright[: wanted[0], : wanted[1]]).all()
+
+
+def test_small_pictures_get_others_of_their_set_beside_them(data, config, monkeypatch):
+    seen = []
+
+    def note(record):
+        seen.append(record.set)
+        return read_pair(record)
+
+    monkeypatch.setattr("crackgeo_training.data.read_pair", note)
+    height, width = read_pair(read_manifest(data / "manifest.csv", "train")[0])[1].shape
+    asked = replace(config.augment, crop_px=height + 8, collage=1.0, inside=True)
+    only = replace(config.data, procedural_share=0.0)
+    samples = CrackDataset(
+        read_manifest(data / "manifest.csv", "train"), replace(config, data=only, augment=asked)
+    )
+    for index in range(6):
+        seen.clear()
+        x, y = samples[index]
+        assert (x.shape[1:], y.shape[1:]) == ((height + 8,) * 2,) * 2
+        assert len(set(seen)) == 1
+        assert len(seen) == 2 * -(-(height + 8) // width)
 
 
 def test_no_known_set(data, config):

@@ -167,7 +167,7 @@ def test_a_run_may_start_from_another_checkpoint(data, config, tmp_path):
     torch.save({"ema": given, "iteration": 9}, tmp_path / "given.pt")
     now = Monitor(is_cancelled=lambda: True)
     with pytest.raises(Cancelled):
-        train(config, data, tmp_path / "run", lambda _: None, now, tmp_path / "given.pt")
+        train(config, data, tmp_path / "run", lambda _: None, now, [tmp_path / "given.pt"])
     state = torch.load(tmp_path / "run" / "checkpoint.pt")
     assert state["iteration"] == 0
     assert same(state["net"], given)
@@ -177,7 +177,7 @@ def test_a_run_may_start_from_the_shipped_model(data, config, tmp_path):
     shipped = find_model("compact")
     now = Monitor(is_cancelled=lambda: True)
     with pytest.raises(Cancelled):
-        train(config, data, tmp_path / "run", lambda _: None, now, shipped)
+        train(config, data, tmp_path / "run", lambda _: None, now, [shipped])
     state = torch.load(tmp_path / "run" / "checkpoint.pt")
     given = read_tensors(shipped)
     assert all(
@@ -207,10 +207,27 @@ def test_several_workers_prepare_the_same_samples(data, config, tmp_path):
     )
 
 
+def test_a_run_begins_with_the_mean_of_several(data, config, tmp_path):
+    short = replace(config, train=replace(config.train, stop_after=1))
+    paths = []
+    for seed in (1, 2):
+        other = replace(short, train=replace(short.train, seed=seed, encoder_lr=0.05))
+        paths.append(train(other, data, tmp_path / str(seed), lambda _: None))
+    first, second = (torch.load(path)["ema"] for path in paths)
+    still = replace(short, train=replace(short.train, encoder_lr=0.0, decoder_lr=0.0))
+
+    begun = torch.load(train(still, data, tmp_path / "mean", lambda _: None, start=paths))["net"]
+
+    kernels = [name for name, value in begun.items() if value.dim() > 1]
+    assert any((first[name] != second[name]).any() for name in kernels)
+    for name in kernels:
+        assert torch.allclose(begun[name], (first[name] + second[name]) / 2, atol=1e-7)
+
+
 def test_a_start_of_another_network_is_named(data, config, tmp_path):
     fpn = replace(config, train=replace(config.train, network="fpn"))
     with pytest.raises(ModelError, match="not of the network"):
-        train(fpn, data, tmp_path / "run", lambda _: None, start=find_model("compact"))
+        train(fpn, data, tmp_path / "run", lambda _: None, start=[find_model("compact")])
 
 
 def test_a_broken_checkpoint_is_named(data, config, tmp_path):
