@@ -1,4 +1,6 @@
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import crackgeo_training.train
@@ -86,3 +88,27 @@ def test_train_hands_over_and_reports(monkeypatch, capsys, tmp_path):
     assert cli.run([*asked, "--seed", "5"]) == 0
     seeds = (load_config(CONFIG).train.seed, 5)
     assert seen == [(seed, tmp_path, tmp_path / "o", "auto") for seed in seeds]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script")
+def test_the_script_of_the_shipped_model_starts_runs_from_earlier_ones(tmp_path):
+    said = tmp_path / "said"
+    (tmp_path / "bin").mkdir()
+    for name in ("crackgeo", "python"):
+        program = tmp_path / "bin" / name
+        program.write_text(f'#!/bin/sh\necho {name} "$@" >> "{said}"\nmkdir -p "$4"\n')
+        program.chmod(0o755)
+    script = Path(__file__).parents[2] / "training/make_compact.sh"
+    found = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+
+    subprocess.run(["sh", script, tmp_path / "data", tmp_path / "work"], env=found, check=True)
+
+    known = set()
+    for line in said.read_text().splitlines():
+        words = line.split()
+        if "train" in words:
+            assert Path(words[2]).is_file()
+            assert {words[i + 1] for i, word in enumerate(words) if word == "--start"} <= known
+            known.add(words[words.index("-o") + 1] + "/checkpoint.pt")
+    assert {word for word in words if word.endswith("checkpoint.pt")} <= known
+    assert len(known) == len(list((script.parent / "configs").glob("compact*.toml")))
