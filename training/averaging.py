@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 
 import torch
 from torch import Tensor
@@ -10,12 +11,15 @@ from torch import Tensor
 from crackgeo.errors import ModelError
 
 
-def mean_weights(weights: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def mean_weights(
+    names: Sequence[str | PathLike[str]], weights: Sequence[Mapping[str, Tensor]]
+) -> dict[str, Tensor]:
     """Average weights tensor by tensor.
 
     Parameters
     ----------
-    weights : of one network or more, by what they are called in a message
+    names : what each is called in a message
+    weights : of one run or more; one that is given twice counts twice
 
     Returns
     -------
@@ -27,13 +31,11 @@ def mean_weights(weights: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tenso
     ModelError
         They are of different networks.
     """
-    (name, first), *others = weights.items()
-    for other_name, other in others:
+    first = weights[0]
+    for name, other in zip(names, weights, strict=True):
         if {k: v.shape for k, v in other.items()} != {k: v.shape for k, v in first.items()}:
-            raise ModelError(
-                f"{other_name}: not of the network of {name}", "average like with like"
-            )
-    return {key: _mean([each[key] for each in weights.values()]) for key in first}
+            raise ModelError(f"{name}: not of the network of {names[0]}", "average like with like")
+    return {key: _mean([each[key] for each in weights]) for key in first}
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:

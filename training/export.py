@@ -102,7 +102,7 @@ def read_checkpoints(paths: Sequence[Path]) -> tuple[dict[str, Tensor], int]:
     whose range half precision does not hold, as they are.
     """
     states = [_read_finite(path) for path in paths]
-    weights = mean_weights({str(p): s["ema"] for p, s in zip(paths, states, strict=True)})
+    weights = mean_weights(paths, [state["ema"] for state in states])
     halved = {k: v.half() if v.dim() > 1 else v for k, v in weights.items()}
     return halved, sum(int(state["iteration"]) for state in states)
 

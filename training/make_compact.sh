@@ -1,5 +1,5 @@
 #!/bin/sh
-# All that made compact.safetensors, in order; about nine hours on two cores of an AMD EPYC (Zen 5).
+# All that made compact.safetensors, in order; hours on two cores.
 #   sh training/make_compact.sh DATA WORK
 # DATA: folder with manifest.csv; drawn pictures are put beside it. WORK: receives the runs and the
 # model file. Started again, it goes on where it stopped.

@@ -266,7 +266,7 @@ def _check_seed(state: dict[str, Any], seed: int, path: Path) -> None:
 
 def _begin_with(net: nn.Module, paths: Sequence[Path]) -> None:
     """Load the mean of the averaged weights of checkpoints, or of the weights of model files."""
-    weights = mean_weights({str(path): _weights_of(path) for path in paths})
+    weights = mean_weights(paths, [_weights_of(path) for path in paths])
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:

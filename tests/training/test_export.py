@@ -111,6 +111,10 @@ def test_several_checkpoints_are_averaged(tmp_path):
             mean = (states[0][name] + states[1][name]) / 2
             assert torch.allclose(value.float(), mean, atol=1e-3)
 
+    twice, _ = read_checkpoints([paths[0], paths[0], paths[1]])
+    leaning = (2 * states[0][HEAD_BIAS] + states[1][HEAD_BIAS]) / 3
+    assert torch.allclose(twice[HEAD_BIAS], leaning, atol=1e-6)
+
 
 def test_checkpoints_of_different_networks_are_not_averaged(checkpoint, tmp_path):
     torch.save({"ema": {HEAD_BIAS: torch.zeros(1)}, "iteration": 1}, tmp_path / "other.pt")
