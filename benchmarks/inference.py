@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -96,6 +97,8 @@ def take_turns(cases: list[Case], options: argparse.Namespace) -> None:
     """All rounds, and one before to warm up, which does not count."""
     shape = (max(options.batches), SIDE, SIDE, 3)
     tiles = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    if options.picture:
+        tiles[:] = np.asarray(Image.open(options.picture).convert("RGB"))[:SIDE, :SIDE]
     for _ in range(options.rounds + 1):
         for case in cases:
             case.time(tiles)
@@ -114,6 +117,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batches", nargs="+", type=int, default=[1])
     parser.add_argument("--rounds", type=int, default=5, help="beside one to warm up")
     parser.add_argument("--threads", nargs="+", type=int, default=[torch.get_num_threads()])
+    parser.add_argument("--picture", help="run its upper left tile, not noise without a crack")
     parser.add_argument("--compile", action="store_true", help="also through torch.compile")
     parser.add_argument("--output", help="write the table here, as Markdown")
     return parser.parse_args()

@@ -228,7 +228,8 @@ def _in_blocks(
     tip_groups = _by_block(tips[:, 0], tips[:, 1], source.shape, spec.block_px)
     # A tip is also a point, so blocks without points have no tips.
     pairs = [(own, ends) for own, ends in zip(groups, tip_groups, strict=True) if len(own)]
-    function = partial(_measure_block, source, points, tips, spec.threshold_low)
+    levels = spec.threshold_low, spec.outline
+    function = partial(_measure_block, source, points, tips, levels)
     parts: Iterator[tuple[Floats, Floats]] = parallel(function, pairs, workers)
     for done, ((own, ends), part) in enumerate(zip(pairs, parts, strict=True), 1):
         monitor.step("widths", done, len(pairs))
@@ -250,7 +251,7 @@ def _measure_block(
     source: ProbabilitySource,
     points: Columns,
     tips: Floats,
-    edge_level: float,
+    levels: tuple[float, float],
     groups: tuple[Ints, Ints],
 ) -> tuple[Floats, Floats]:
     own, ends = np.stack([column[groups[0]] for column in points], axis=-1), tips[groups[1]]
@@ -261,7 +262,7 @@ def _measure_block(
     window = grown(tight, int(np.ceil(reach)) + 2, source.shape)
     codes = np.ascontiguousarray(source.read(window))
     place = (codes, window.row, window.col, *source.shape)
-    return measure_profiles(*place, own, edge_level), measure_tips(*place, ends, edge_level)
+    return measure_profiles(*place, own, *levels), measure_tips(*place, ends, levels[0])
 
 
 @compiled

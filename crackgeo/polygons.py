@@ -1,4 +1,4 @@
-"""Outlines of crack networks: pixels at the high threshold, and the line where it is fainter."""
+"""Outlines of crack networks: pixels inside the outline, and the line where it is fainter."""
 
 from __future__ import annotations
 

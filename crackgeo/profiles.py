@@ -30,6 +30,8 @@ _BLURS = (3.5, 4.5)
 _PIXELS = (1.5, 3.0)
 _QUARTILES = 1.349  # a Gaussian's quartiles lie so many standard deviations apart
 _TOP = 0.34  # erf(_TOP * width / blur): what blur leaves of a plateau, on its middle quarter
+_RIM = 0.5  # a model's rim begins here, see `models.compact.with_rim`
+_CLEAR = 0.03  # a peak no higher than this above it shows no outline
 _MAX_FOOT = 0.2  # a background above this is not taken for a pedestal
 
 
@@ -229,6 +231,26 @@ def _measure_profile(values: Floats, centre: int, low: int, high: int, out: Floa
 
 
 @compiled
+def _peak(values: Floats, centre: int, low: int, high: int) -> Any:
+    """Highest probability of a profile within the reach of the ridge."""
+    reach = int(_RIDGE_PX / STEP_PX)
+    return values[max(low, centre - reach) : min(high, centre + reach + 1)].max()
+
+
+@compiled
+def _leave_rim_out(values: Floats, outline: float) -> None:
+    """Stretch what lies above the rim to 0 to 1, so that the profile is of the outline alone.
+
+    Parameters
+    ----------
+    values : float64, probabilities of a profile, written
+    outline : probability at the outline, becomes 0.5
+    """
+    for k in range(len(values)):
+        values[k] = min(max(0.5 * (values[k] - _RIM) / (outline - _RIM), 0.0), 1.0)
+
+
+@compiled
 def measure_profiles(
     codes: Codes,
     row: int,
@@ -237,6 +259,7 @@ def measure_profiles(
     width: int,
     points: Floats,
     edge_level: float,
+    outline: float = 0.0,
 ) -> Floats:
     """Profiles across chains at their points.
 
@@ -246,6 +269,8 @@ def measure_profiles(
         as far around the points as the profiles do
     points : float64 `[n, 5]`: x, y, unit tangent x, y, and reach of the profile (px)
     edge_level : a profile that leaves the raster or the data at a probability above this is cut
+    outline : probability at the crack's outline, where the model leaves a rim between that and
+        p = 0.5; 0 where there is none
 
     Returns
     -------
@@ -278,8 +303,11 @@ def measure_profiles(
                 values[size + side * k] = last = value
                 k += 1
             ends = (size - k + 1, ends[1]) if side < 0 else (ends[0], size + k)
+        peak = _peak(values, size, ends[0], ends[1])
+        if outline > _RIM and peak > _RIM + _CLEAR:
+            _leave_rim_out(values[ends[0] : ends[1]], outline)
         _measure_profile(values, size, ends[0], ends[1], found)
-        out[i, :3] = found
+        out[i, 0], out[i, 1], out[i, 2] = found[0], found[1], peak
     return out
 
 

@@ -25,7 +25,7 @@ class Provenance:
     version : of crackgeo
     input_name, input_width_px, input_height_px, input_bytes, input_header_sha256 : the raster
     model, model_sha256, device : what computed the probabilities, and on what
-    threshold, threshold_low, min_length_px, width_error_px : see `ModelInfo`
+    threshold, threshold_low, min_length_px, outline, width_error_px : see `ModelInfo`
     n_tiles : tiles that the model looked at
     options : every option of the prediction by its name
     inputs : each raster with its name and either size and checksum or the error it gave
@@ -44,6 +44,7 @@ class Provenance:
     threshold: float = ModelInfo("", "").threshold
     threshold_low: float = ModelInfo("", "").threshold_low
     min_length_px: float = ModelInfo("", "").min_length_px
+    outline: float = ModelInfo("", "").outline
     width_error_px: float = ModelInfo("", "").width_error_px
     n_tiles: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -72,6 +73,7 @@ class Provenance:
             threshold=info.threshold,
             threshold_low=info.threshold_low,
             min_length_px=info.min_length_px,
+            outline=info.outline,
             width_error_px=info.width_error_px,
         )
 
@@ -95,6 +97,7 @@ class Provenance:
         return VectorSpec(
             threshold=high,
             threshold_low=low,
+            outline=self.outline,
             min_length_m=min_length_m or 0.0,
             max_width_mm=max_width_mm,
             min_length_px=self.min_length_px if min_length_m is None else 0.0,

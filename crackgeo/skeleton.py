@@ -49,7 +49,7 @@ class Skeleton:
     radius_px : float32 `[n]`, distance to the nearest background pixel (below the low
         threshold, or without data)
     peak : uint8 `[n]`, highest code in the 3 x 3 pixels around
-    runs : int32 `[m, 3]`, row, first column, end column of the runs at the high threshold;
+    runs : int32 `[m, 3]`, row, first column, end column of the runs inside the outlines;
         a run is cut where a block ends
     solid : int64 `[k]`, keys of pixels in regions too wide to thin, at least one a region
     """
@@ -70,6 +70,11 @@ def low_code(spec: VectorSpec) -> int:
 def high_code(spec: VectorSpec) -> int:
     """Lowest code that makes a crack."""
     return max(1, int(np.ceil(spec.threshold / PROB_SCALE - 1e-9)))
+
+
+def outline_code(spec: VectorSpec) -> int:
+    """Lowest code inside the outline of a crack."""
+    return max(high_code(spec), int(np.ceil(spec.outline / PROB_SCALE - 1e-9)))
 
 
 def skeletonize(
@@ -107,7 +112,7 @@ def _skeletonize_block(source: ProbabilitySource, spec: VectorSpec, core: Window
         _keys(centres, window, width),
         radius_px,
         peak,
-        runs_from(codes, own, high_code(spec)) + _corner(window),
+        runs_from(codes, own, outline_code(spec)) + _corner(window),
         _keys(_row_starts(places_within(cores, stride, box)), window, width),
     )
 

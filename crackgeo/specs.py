@@ -85,6 +85,8 @@ class VectorSpec:
     threshold : a crack must reach this probability somewhere (hysteresis, high)
     threshold_low : and is followed down to this one (hysteresis, low); 0.25 keeps hairlines
         that a blur of 1 px lowers below 0.5
+    outline : probability at the outline of a clear crack, where widths are measured and polygons
+        end, of a model that leaves a rim of lower ones above 0.5 around it; 0 of any other
     min_length_m : shorter networks are dropped, metres on the ground
     min_length_px : shorter networks are dropped as noise whatever the ground pixel size
     max_width_mm : networks wider than this on average are no cracks but plants, shadows, ditches
@@ -103,6 +105,7 @@ class VectorSpec:
 
     threshold: float = 0.5
     threshold_low: float = 0.25
+    outline: float = 0.0
     min_length_m: float = 0.0
     min_length_px: float = 20.0
     max_width_mm: float = 100.0
@@ -122,6 +125,7 @@ class VectorSpec:
             0 < self.threshold_low <= self.threshold,
             f"--threshold-low must lie in (0, {self.threshold}], not {self.threshold_low}",
         )
+        _require(0 <= self.outline < 1, f"an outline lies in [0, 1), not at {self.outline}")
         _require(
             0 <= self.min_length_m < math.inf,
             f"--min-length must be a length, 0 or more, not {self.min_length_m:g}",

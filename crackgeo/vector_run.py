@@ -107,6 +107,7 @@ def run_vectorization(
     options = {
         "threshold": spec.threshold,
         "threshold_low": spec.threshold_low,
+        "outline": spec.outline,
         "min_length": rules.min_length_m,
         "min_length_px": spec.min_length_px,
         "max_width": rules.max_width_mm,

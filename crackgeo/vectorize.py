@@ -159,12 +159,16 @@ def _long_enough(network: Ints, branches: Branches, grid: Grid, spec: VectorSpec
 
 
 def _narrow_enough(network: Ints, branches: Branches, grid: Grid, spec: VectorSpec) -> Bools:
-    """Which networks are narrow enough, by the mean over their points, to be cracks."""
+    """Which networks are narrow enough, by the mean over their points, to be cracks.
+
+    A rim counts: what is no crack may have a narrow core.
+    """
     if not has_ground_units(grid):
         return np.ones(network.max(initial=-1) + 1, np.bool_)
     point_network = np.repeat(network, np.diff(branches.offsets))
     points = np.maximum(np.bincount(point_network), 1)
-    mean_px = np.bincount(point_network, branches.width_px) / points
+    width_px = np.maximum(branches.width_px, 2 * branches.radius_px * (spec.outline > 0))
+    mean_px = np.bincount(point_network, width_px) / points
     width_mm = mean_px * np.sqrt(np.prod(pixel_size_m(grid))) * small_units(grid)
     return np.asarray(width_mm <= spec.max_width_mm)
 

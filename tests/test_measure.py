@@ -138,3 +138,40 @@ def test_line_runs_along_the_true_centre():
     nearest = np.sqrt(((xy[:, None] - truth.xy[None]) ** 2).sum(-1).min(axis=1))
     assert nearest.mean() < 0.1
     assert nearest.max() < 0.6
+
+
+@pytest.mark.parametrize("width_px", [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 8.0, 12.0])
+@pytest.mark.parametrize("rim_px", [1.5, 3.0])
+def test_a_rim_is_not_of_the_width(width_px, rim_px):
+    around = strip(width_px + 2 * rim_px)
+    probability = np.where(strip(width_px) > 0, 0.5 + 0.5 * strip(width_px), 0.52 * (around > 0.5))
+    codes = synth.codes(probability)
+    points = np.array([[20.0, 20.0, 0, 1, width_px / 2 + rim_px + 4.5]])
+    place = (codes, 0, 0, *codes.shape, points, 0.25)
+    width, offset, peak, cut = measure_profiles(*place, 0.75)[0]
+    assert width == pytest.approx(width_px, abs=0.25)
+    assert offset == pytest.approx(0, abs=0.1)
+    assert peak == pytest.approx(probability.max(), abs=0.01)  # the model's own
+    assert cut == 0
+    assert measure_profiles(*place)[0, 0] > width_px + 0.5
+
+
+def test_where_no_outline_shows_the_mask_is_measured():
+    faint = 0.51 * (strip(6) > 0.5)
+    codes = synth.codes(faint)
+    points = np.array([[20.0, 20.0, 0, 1, 7.5]])
+    place = (codes, 0, 0, *codes.shape, points, 0.25)
+    assert measure_profiles(*place, 0.75)[0] == pytest.approx(measure_profiles(*place)[0])
+
+
+def test_polygons_end_at_the_outline_and_lines_stay_whole():
+    core = strip(4)
+    core[:20] *= 0.2  # half of the crack is all rim
+    probability = np.where(strip(10) > 0.5, 0.52 + 0.46 * core, 0.0)
+    fat = vectors_of(probability, min_length_px=5)
+    thin = vectors_of(probability, min_length_px=5, outline=0.75)
+    area = [float(v.crack_polygons.columns["area_m2"].sum()) for v in (fat, thin)]
+    assert area[0] == pytest.approx(10 * 40, rel=0.05)
+    assert area[1] == pytest.approx(4 * 20 + 20, rel=0.15)  # a line of pixels where it is faint
+    length = [float(v.cracks.columns["length_m"].sum()) for v in (fat, thin)]
+    assert length[1] == pytest.approx(length[0], rel=0.02)

@@ -14,7 +14,7 @@ from crackgeo.errors import UsageError
 from crackgeo.files import atomic_output
 from crackgeo.models.catalogue import digests
 from crackgeo.models.checkpoint import model_metadata, read_cracksam, start_training
-from crackgeo.models.compact import CompactNet
+from crackgeo.models.compact import CompactNet, restore_compact
 from crackgeo.models.deltas import DeltaSpec
 from crackgeo.models.modelfile import ModelFile, open_model_file, save_model
 from crackgeo.models.protocol import ModelInfo, Segmenter
@@ -114,8 +114,7 @@ def load_base(name_or_path: str) -> Base:
         network = read_cracksam(file.tensors(), file.info.metadata)
         unfreeze_head(network)
     else:
-        network = CompactNet()
-        network.load_state_dict({k: v.float() for k, v in file.tensors().items()})
+        network = restore_compact(file.tensors())
     return Base(network, file.info, _scaling(file))
 
 

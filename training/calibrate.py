@@ -67,7 +67,7 @@ class Calibration:
 
     Parameters
     ----------
-    temperature, offset : p = sigmoid((logit + offset) / temperature)
+    temperature, offset : see `Fit`
     threshold, threshold_low, min_length_px : the object rule
     width_error_px, width_bias_px : mean absolute and mean error on true outlines, if measured
     reliability, reliability_before : on validation, with and without the calibration
@@ -104,32 +104,43 @@ class Predicted:
     logit: NDArray[np.float16]
     truth: NDArray[np.bool_]
 
-    def probability(self, temperature: float, offset: float) -> NDArray[np.float32]:
-        """Calibrated probabilities."""
-        z = (self.logit.astype(np.float32) + np.float32(offset)) / np.float32(temperature)
-        return np.asarray(expit(z), np.float32)
+    def probability(self) -> NDArray[np.float32]:
+        """The probabilities again."""
+        return np.asarray(expit(self.logit.astype(np.float32)), np.float32)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What makes probabilities of a network's logits: p = sigmoid((logit + offset) / temperature).
+
+    `before` is how reliable they are without it.
+    """
+
+    temperature: float
+    offset: float
+    before: Reliability
 
 
 def calibrate(
     segmenter: Segmenter,
     val: Sequence[Record],
     negatives: Sequence[Record],
+    fit: Fit,
     monitor: Monitor = SILENT,
     drawn: int = DRAWN,
     outlined_sets: Sequence[str] = OUTLINED_SETS,
-    level_sets: Sequence[str] = (),
 ) -> Calibration:
-    """Choose temperature, offset and object rule.
+    """Choose the object rule, and see how good probabilities and widths are.
 
     Parameters
     ----------
-    segmenter : the model as trained, temperature 1
+    segmenter : the model with the fit in it
     val : labelled pictures with cracks
     negatives : crack-free pictures
+    fit : of `fit_masks`
     monitor : progress in pictures; may cancel
     drawn : how many drawn crack-free scenes to add
     outlined_sets : sets whose masks are true outlines, to measure widths on
-    level_sets : sets that decide where p = 0.5 lies; none given means all
     """
     cracked = list(predicted_logits(segmenter, val, monitor))
     free = list(predicted_logits(segmenter, negatives, monitor))
@@ -138,27 +149,50 @@ def calibrate(
         for p in predict_images(segmenter, drawn_negatives(drawn))
     ]
     crack, background = logit_histograms(cracked)
-    offset = -_level(cracked, level_sets)
-    temperature = fit_temperature(crack, background, offset)
-    tables = [_tables(p, temperature, offset) for p in cracked]
-    empty = [_tables(p, temperature, offset) for p in free]
+    tables, empty = [_tables(p) for p in cracked], [_tables(p) for p in free]
     rule = choose_rule([p.set for p in cracked], tables, empty)
-    errors = width_errors(
-        ((p.probability(temperature, offset), p.truth) for p in cracked if p.set in outlined_sets),
-        VectorSpec(threshold=rule[0], threshold_low=rule[1], min_length_px=rule[2]),
+    spec = VectorSpec(
+        threshold=rule[0],
+        threshold_low=rule[1],
+        min_length_px=rule[2],
+        outline=segmenter.info.outline,
     )
+    outlined = ((p.probability(), p.truth) for p in cracked if p.set in outlined_sets)
+    errors = width_errors(outlined, spec)
     return Calibration(
-        temperature,
-        offset,
+        fit.temperature,
+        fit.offset,
         *rule[:3],
-        reliability=reliability(crack, background, temperature, offset),
-        reliability_before=reliability(crack, background, 1.0, 0.0),
+        reliability=reliability(crack, background),
+        reliability_before=fit.before,
         clean_share=rule[3],
         line_f1=rule[4],
         negatives=len(free),
         width_error_px=float(np.abs(errors).mean()) if len(errors) else None,
         width_bias_px=float(errors.mean()) if len(errors) else None,
     )
+
+
+def fit_masks(
+    segmenter: Segmenter,
+    val: Sequence[Record],
+    level_sets: Sequence[str] = (),
+    monitor: Monitor = SILENT,
+) -> Fit:
+    """Choose what the logits of masks need to become those of probabilities.
+
+    Parameters
+    ----------
+    segmenter : the model as trained, temperature 1, without a rim
+    val : labelled pictures with cracks
+    level_sets : sets that decide where p = 0.5 lies; none given means all
+    monitor : progress in pictures; may cancel
+    """
+    cracked = list(predicted_logits(segmenter, val, monitor))
+    crack, background = logit_histograms(cracked)
+    offset = -_level(cracked, level_sets)
+    temperature = fit_temperature(crack, background, offset)
+    return Fit(temperature, offset, reliability(crack, background, 1.0, 0.0))
 
 
 def predicted_logits(
@@ -252,8 +286,8 @@ def fit_temperature(
 def reliability(
     crack: NDArray[np.float64],
     background: NDArray[np.float64],
-    temperature: float,
-    offset: float,
+    temperature: float = 1.0,
+    offset: float = 0.0,
 ) -> Reliability:
     """The reliability curve of logit histograms under a calibration."""
     p = expit((_levels(len(crack)) + offset) / temperature)
@@ -268,11 +302,9 @@ def reliability(
     return Reliability(tuple(stated), tuple(observed), tuple(share / share.sum()))
 
 
-def _tables(
-    picture: Predicted, temperature: float, offset: float
-) -> tuple[NDArray[np.float64], list[LineTable]]:
+def _tables(picture: Predicted) -> tuple[NDArray[np.float64], list[LineTable]]:
     """IoU of the mask at each threshold, and the lines at each low threshold."""
-    probability = picture.probability(temperature, offset)
+    probability = picture.probability()
     masks = [probability >= high for high in HIGHS]
     either = [float((m | picture.truth).sum()) for m in masks]
     both = [float((m & picture.truth).sum()) for m in masks]

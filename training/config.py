@@ -5,10 +5,11 @@ from __future__ import annotations
 import tomllib
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from crackgeo.errors import UsageError
 
+Learn = Literal["all", "outline"]
 Section = TypeVar("Section")
 
 
@@ -78,6 +79,8 @@ class TrainConfig:
     Every `look_every` iterations the run scores `look_pictures` validation pictures of each set
     (of `val_split`) and draws curves and sheets, see `watch`; 0 never does.
     `precision` "bf16" multiplies in that type, about twice as fast where the processor has it.
+    `learn` "outline" keeps the mask as it is and learns the crack's own outline beside it (see
+    `crackgeo.models.compact`), by entropy alone; labels of `narrow_sets` become what is dark.
     `network` is one of `networks.NAMES`; all but `compact` are there to be compared with it.
     `workers` processes prepare samples; one keeps up with a processor, a card wants several.
     `teacher` names a model whose probabilities are learned instead of masks, see `distil`.
@@ -94,6 +97,7 @@ class TrainConfig:
     ema_decay: float
     checkpoint_every: int
     skeleton_weight: float = 0.0
+    learn: Learn = "all"
     network: str = "compact"
     stop_after: int | None = None
     teacher: str | None = None
@@ -107,6 +111,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16"):
             raise UsageError(f"precision {self.precision!r} is neither fp32 nor bf16")
+        if self.learn not in get_args(Learn):
+            raise UsageError(f"learn {self.learn!r} is neither all nor outline")
+        if self.teacher is not None and self.learn == "outline":
+            raise UsageError("a teacher has no outline", 'set learn = "all", or no teacher')
         if self.workers < 1:
             raise UsageError(f"workers counts from 1, not {self.workers}")
         if self.decay_share is not None and not 0 < self.decay_share <= 1:

@@ -32,6 +32,7 @@ Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # an image and its label
 
 IGNORE = 255  # label value of pixels that are not learned from
 CORE = 2  # label value of crack pixels on or beside the centreline
+NEAR_PX = 8
 HOLD_OUT_PARTS = 4  # one picture in so many is set apart
 
 
@@ -143,6 +144,17 @@ def mark_core(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return out
 
 
+def around_cracks(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Leave out all that is farther from a crack than `NEAR_PX`.
+
+    What an outline learns from it is where a crack ends, given that there is one.
+    """
+    side = 2 * NEAR_PX + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    near = cv2.dilate((label > 0).astype(np.uint8), disc) > 0
+    return np.where(near, label, np.uint8(IGNORE)).astype(np.uint8)
+
+
 def training_records(data_dir: Path, config: DataConfig) -> list[Record]:
     """The pictures of a run: the training split of all its manifests, less what is held out."""
     records = []
@@ -178,7 +190,7 @@ class CrackDataset(Dataset[tuple[Tensor, Tensor]]):
         """One picture and its label, without what loose masks say about the outline."""
         image, label = read_pair(record)
         if record.set in self.config.data.narrow_sets:
-            label = narrow(image, label, IGNORE)
+            label = narrow(image, label, IGNORE, self.config.train.learn == "outline")
         return image, loosen(label, self.config.data.loose_px.get(record.set, 0.0))
 
     def __len__(self) -> int:
@@ -195,6 +207,8 @@ class CrackDataset(Dataset[tuple[Tensor, Tensor]]):
             if self.config.augment.collage > 0 and rng.random() < self.config.augment.collage:
                 image, label = self._with_neighbours(image, label, name, rng)
         image, label = augment(image, label, self.config.augment, rng)
+        if self.config.train.learn == "outline":
+            label = around_cracks(label)
         if self.config.train.skeleton_weight > 0:
             label = mark_core(label)
         return to_tensor(image), torch.from_numpy(label)[None]

@@ -24,13 +24,14 @@ from torch import Tensor
 from crackgeo.cli.console import Console
 from crackgeo.errors import CrackgeoError, InputError, ModelError
 from crackgeo.files import check_output
+from crackgeo.models.compact import HEAD_BIAS, HEAD_WEIGHT, OUTLINE_AT, has_outline, without_outline
 from crackgeo.models.modelfile import save_model
 from crackgeo.models.registry import load_model
 from crackgeo.monitor import SILENT, Monitor
 from crackgeo.version import __version__
 
 from .averaging import mean_weights
-from .calibrate import Calibration, calibrate
+from .calibrate import Calibration, Fit, calibrate, fit_masks
 from .card import fill_card
 from .data import crack_free, read_licences, read_manifest
 from .evaluate import Evaluation, evaluate, find_records
@@ -38,7 +39,6 @@ from .noise import VARIANTS
 from .report import to_dict
 from .train import read_state
 
-HEAD_BIAS = "final.head.bias"
 NORMALISATION = "minus-one-to-one"
 NEGATIVE_SETS = ("brazil_negatives", "khanhha_conglomerate")
 NOTICE = (
@@ -82,9 +82,13 @@ def export(
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "compact.safetensors"
         said = {**describe(data, iteration), "command": command}
-        save_model(part, weights, said)
-        calibration = _calibrate(part, data, level_sets, monitor)
-        weights = shifted(weights, calibration.offset)
+        save_model(part, without_outline(weights), said)
+        fit = _fit(part, data, level_sets, monitor)
+        weights = fitted(weights, fit)
+        if has_outline(weights):
+            said["outline"] = str(OUTLINE_AT)
+        save_model(part, weights, said, overwrite=True)
+        calibration = _calibrate(part, data, fit, monitor)
         said |= calibration_metadata(calibration)
         save_model(part, weights, said, overwrite=True)
         evaluation = _evaluate(part, data, noise, monitor)
@@ -115,9 +119,14 @@ def _read_finite(path: Path) -> dict[str, Any]:
     return state
 
 
-def shifted(weights: Mapping[str, Tensor], offset: float) -> dict[str, Tensor]:
-    """The weights with an offset of the logit folded into the bias of the last layer."""
-    return {**weights, HEAD_BIAS: weights[HEAD_BIAS] + offset}
+def fitted(weights: Mapping[str, Tensor], fit: Fit) -> dict[str, Tensor]:
+    """The weights with offset and temperature of the mask's logit folded into its last layer."""
+    weight, bias = weights[HEAD_WEIGHT], weights[HEAD_BIAS]
+    return {
+        **weights,
+        HEAD_WEIGHT: (weight.float() / fit.temperature).to(weight.dtype),
+        HEAD_BIAS: (bias + fit.offset) / fit.temperature,
+    }
 
 
 def describe(data: Path, iteration: int) -> dict[str, str]:
@@ -137,7 +146,7 @@ def describe(data: Path, iteration: int) -> dict[str, str]:
 def calibration_metadata(calibration: Calibration) -> dict[str, str]:
     """Metadata that a run reads to use the model as it was calibrated."""
     numbers = {
-        "temperature": calibration.temperature,
+        "temperature": 1.0,  # it is part of the weights
         "threshold": calibration.threshold,
         "threshold_low": calibration.threshold_low,
         "min_length_px": calibration.min_length_px,
@@ -158,17 +167,22 @@ def compact_scores(evaluation: Evaluation) -> dict[str, dict[str, dict[str, floa
     return scores
 
 
-def _calibrate(model: Path, data: Path, level_sets: Sequence[str], monitor: Monitor) -> Calibration:
+def _fit(model: Path, data: Path, level_sets: Sequence[str], monitor: Monitor) -> Fit:
+    val = find_records(data, "val")
+    if missing := set(level_sets) - {r.set for r in val}:
+        raise InputError(f"{data}: val has no set {', '.join(sorted(missing))}")
+    return fit_masks(load_model(model, precision="fp32"), val, level_sets, monitor)
+
+
+def _calibrate(model: Path, data: Path, fit: Fit, monitor: Monitor) -> Calibration:
     records = read_manifest(data / "manifest.csv", "train")
     negatives = crack_free([r for r in records if r.set in NEGATIVE_SETS])
-    if missing := set(level_sets) - {r.set for r in find_records(data, "val")}:
-        raise InputError(f"{data}: val has no set {', '.join(sorted(missing))}")
     return calibrate(
         load_model(model, precision="fp32"),
         find_records(data, "val"),
         negatives,
+        fit,
         monitor,
-        level_sets=level_sets,
     )
 
 

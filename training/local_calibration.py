@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-
 from crackgeo.errors import UsageError
+from crackgeo.models.compact import restore_compact, without_outline
 from crackgeo.models.runtime import Scaling
 from crackgeo.monitor import SILENT, Monitor
 
 from .bases import Base
-from .calibrate import calibrate
-from .export import HEAD_BIAS, calibration_metadata
+from .calibrate import calibrate, fit_masks
+from .export import calibration_metadata, fitted
 from .local_data import LocalData
 from .pairs import read_label
 
@@ -24,12 +23,12 @@ def recalibrated(
 ) -> tuple[Base, dict[str, str]]:
     """Choose outline, temperature and object rule on the local validation pictures.
 
-    The offset of the outline goes into the bias of the last layer, as at the first calibration.
+    The offset of the outline and the temperature go into the last layer, as at the first time.
 
     Returns
     -------
     tuple
-        The base with its new temperature, and the metadata that tell of it.
+        The base with temperature 1, and the metadata that tell of it.
 
     Raises
     ------
@@ -41,8 +40,8 @@ def recalibrated(
     raw = replace(base, scaling=Scaling(base.scaling.factor, base.scaling.offset))
     free = [r for r in data.val if not (read_label(r)[1] == 1).any()]
     cracked = [r for r in data.val if r not in free]
-    found = calibrate(raw.segmenter(device), cracked, free, monitor, DRAWN, outlined_sets=())
-    with torch.no_grad():
-        base.network.get_parameter(HEAD_BIAS).add_(found.offset)
-    scaling = replace(base.scaling, temperature=found.temperature)
-    return replace(base, scaling=scaling), calibration_metadata(found)
+    masks = restore_compact(without_outline(base.network.state_dict()))
+    fit = fit_masks(replace(raw, network=masks).segmenter(device), cracked, (), monitor)
+    raw.network.load_state_dict(fitted(raw.network.state_dict(), fit))
+    found = calibrate(raw.segmenter(device), cracked, free, fit, monitor, DRAWN, outlined_sets=())
+    return raw, calibration_metadata(found)

@@ -31,6 +31,6 @@ run 6 compact_6 4 5
 draw drawn_4 --pavements 60 --walls 0 --seed 5001
 draw drawn_5 --pavements 0 --walls 600 --seed 7001
 run 7 compact_7 4 5
-for number in 2 5 6 7; do set -- "$@" "$work/$number/checkpoint.pt"; done && shift 2
-python -m crackgeo_training.export "$@" --data "$data" --level-set deepcrack \
+run outline compact_outline 2 5 6 7
+python -m crackgeo_training.export "$work/outline/checkpoint.pt" --data "$data" --level-set deepcrack \
     -o "$work/compact.safetensors" --overwrite

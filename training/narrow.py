@@ -18,10 +18,13 @@ GROUND_PX = 10.0  # reach of the ground beside a label
 LABEL_PX = 6  # half the width of the widest labels: how far off the crack may lie
 HALF = 0.5  # of the greatest darkness nearby: where a blurred slit has its edges
 CLEAR = 2.3  # that many deviations of the ground; fainter cracks keep their label
+GAP_PX = 11  # shorter gaps along a crack may be crack
 LEAST_PX = 6  # smaller dark spots are grain
 
 
-def narrow(rgb: NDArray[np.uint8], mask: NDArray[np.uint8], ignore: int) -> NDArray[np.uint8]:
+def narrow(
+    rgb: NDArray[np.uint8], mask: NDArray[np.uint8], ignore: int, whole: bool = False
+) -> NDArray[np.uint8]:
     """Keep of a label what is dark, at least half as dark as the darkest nearby.
 
     Parameters
@@ -29,13 +32,14 @@ def narrow(rgb: NDArray[np.uint8], mask: NDArray[np.uint8], ignore: int) -> NDAr
     rgb : uint8 `[H, W, 3]`
     mask : uint8 `[H, W]`, 0 or 1
     ignore : label of pixels not to learn from
+    whole : what is not dark is background, but for short gaps along a crack
 
     Returns
     -------
     uint8 `[H, W]`
-        1 where the label is dark, `ignore` elsewhere within it, 0 outside; the label itself where
-        nothing in it is clearly darker than the ground. The outline is thus left to what sets with
-        true outlines teach, the place is not.
+        1 where the label is dark, `ignore` elsewhere within it (with `whole` in the gaps alone), 0
+        outside; the label itself where nothing in it is clearly darker than the ground. Unless
+        `whole`, the outline is thus left to what sets with true outlines teach, the place is not.
     """
     if not mask.any():
         return mask
@@ -48,9 +52,22 @@ def narrow(rgb: NDArray[np.uint8], mask: NDArray[np.uint8], ignore: int) -> NDAr
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * LABEL_PX + 1, 2 * LABEL_PX + 1))
     peak = _mean(cv2.dilate(dark, disc).astype(np.float32), 1 - beside, LABEL_PX / 2)
     clear = inside & (peak > CLEAR * deviation)
-    label = np.where(clear, np.uint8(ignore), mask)
-    label[_without_specks(clear & (dark >= HALF * peak))] = 1
-    return label
+    crack = _without_specks(clear & (dark >= HALF * peak))
+    unsure = clear & _bridged(crack) if whole else clear
+    label = np.where(unsure, np.uint8(ignore), np.where(clear, np.uint8(0), mask))
+    label[crack] = 1
+    return np.asarray(label, np.uint8)
+
+
+def _bridged(crack: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The dark pixels and the gaps between them along rows, columns and diagonals."""
+    straight, diagonal = np.ones((1, GAP_PX), np.uint8), np.eye(GAP_PX, dtype=np.uint8)
+    dark = crack.astype(np.uint8)
+    closed = [
+        cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ascontiguousarray(line))
+        for line in (straight, straight.T, diagonal, diagonal[::-1])
+    ]
+    return np.asarray(np.max(closed, axis=0) > 0)
 
 
 def _mean(values: Field, weight: Field, sigma_px: float) -> Field:

@@ -28,18 +28,21 @@ ENCODER = "tu-tf_efficientnet_lite0"  # of timm; tensor by tensor the one of `co
 NAMES = (COMPACT, *KNOWN)
 
 
-def build_network(name: str) -> Any:
+def build_network(name: str, outline: bool = False) -> Any:
     """Make a network by its name in `NAMES`, with an `encoder` and random weights.
 
     It maps float `[N, 3, H, W]` in [-1, 1], sides multiples of 32, to crack logits `[N, 1, H, W]`.
+    With `outline` its method `heads` also gives those of the outline; `compact` alone has one.
 
     Raises
     ------
     UsageError
-        No such name, or the extra `peers` is not installed.
+        No such name, or the extra `peers` is not installed; no outline of that network.
     """
     if name == COMPACT:
-        return CompactNet()
+        return CompactNet(outline)
+    if outline:
+        raise UsageError(f"network {name!r} has no outline", "set outline_weight = 0 in [train]")
     if name not in KNOWN:
         raise UsageError(f"network {name!r} is unknown", f"one of {', '.join(NAMES)}")
     try:

@@ -87,26 +87,35 @@ def optimizer(base: Base, recipe: Recipe) -> torch.optim.AdamW:
 def compact_loss(base: Base, recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
     """Entropy and Dice on masks; where the base has the word, entropy against what it says.
 
+    Local masks may be loose, so the base keeps the word on the outline, if it knows one.
     The statistics of the norms stay the base's: a handful of local chips would spoil them.
     """
-    before = cast(CompactNet, copy.deepcopy(base.network)).fuse().requires_grad_(False)
-    norms = [m for m in base.network.modules() if isinstance(m, nn.BatchNorm2d)]
+    network = cast(CompactNet, base.network)
+    before = copy.deepcopy(network).fuse().requires_grad_(False)
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     temperature = base.scaling.temperature
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
         for norm in norms:
             norm.eval()
         inputs = base.inputs(images).to(memory_format=torch.channels_last)
-        logits = base.network(inputs).float() / temperature
+        heads = network.heads(inputs).float()
+        mask, outline = heads[:, :1] / temperature, heads[:, 1:]
         again = (labels == BASE_SAYS).flatten(1).all(dim=1)
-        total: Tensor = logits.new_zeros(())
+        asked = again | (outline.shape[1] > 0)
+        total: Tensor = mask.new_zeros(())
         if not again.all():
-            total = total + crack_loss(logits[~again], labels[~again], recipe.dice_weight)
+            total = total + crack_loss(mask[~again], labels[~again], recipe.dice_weight)
+        if not asked.any():
+            return total
+        with torch.no_grad():
+            said = before.heads(inputs[asked]).float()
         if again.any():
-            with torch.no_grad():
-                said = (before(inputs[again]).float() / temperature).sigmoid()
-            kept = F.binary_cross_entropy_with_logits(logits[again], said)
+            there = (said[again[asked], :1] / temperature).sigmoid()
+            kept = F.binary_cross_entropy_with_logits(mask[again], there)
             total = total + recipe.replay_weight * kept
+        if outline.shape[1]:
+            total = total + F.binary_cross_entropy_with_logits(outline, said[:, 1:].sigmoid())
         return total
 
     return loss

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from crackgeo.errors import ModelError, UsageError
+from crackgeo.models.compact import OUTLINE, without_outline
 from crackgeo.models.devices import resolve_devices
 from crackgeo.models.modelfile import read_tensors
 from crackgeo.monitor import SILENT, Monitor
@@ -151,7 +152,11 @@ class _Run:
         self.config = config
         self.device = device
         self.checkpoint = checkpoint
-        network = build_network(config.train.network)
+        self.outline_only = config.train.learn == "outline"
+        network = build_network(config.train.network, self.outline_only)
+        if self.outline_only:
+            network.requires_grad_(False)
+            network.final.outline.requires_grad_(True)
         self.net = network.to(device, memory_format=torch.channels_last)
         self.iteration = 0
         self.optimizer = _optimizer(self.net, config)
@@ -188,12 +193,12 @@ class _Run:
 
     def step(self, image: Tensor, label: Tensor) -> float:
         self._set_rate()
-        self.net.train()
         train = self.config.train
+        self._set_mode()
         image = image.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         label = label.to(self.device, non_blocking=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=train.precision == "bf16"):
-            logits = self.net(image).float()
+            logits = self._logits(image).float()
         if self.teacher is not None:
             loss = taught_loss(logits, teach(self.teacher, image), train.dice_weight)
         else:
@@ -209,6 +214,16 @@ class _Run:
         self.iteration += 1
         self._average()
         return loss.item()
+
+    def _set_mode(self) -> None:
+        self.net.train()
+        if self.outline_only:  # the statistics of the other norms belong to the mask
+            self.net.eval()
+            self.net.final.outline.train()
+
+    def _logits(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.net.heads(image)[:, 1:] if self.outline_only else self.net(image)
+        return logits
 
     def _set_rate(self) -> None:
         train = self.config.train
@@ -265,10 +280,15 @@ def _check_seed(state: dict[str, Any], seed: int, path: Path) -> None:
 
 
 def _begin_with(net: nn.Module, paths: Sequence[Path]) -> None:
-    """Load the mean of the averaged weights of checkpoints, or of the weights of model files."""
+    """Load the mean of the averaged weights of checkpoints, or of the weights of model files.
+
+    An outline that they do not have stays as it is; one that is not to be trained is left out, as
+    it belongs to their masks.
+    """
     weights = mean_weights(paths, [_weights_of(path) for path in paths])
+    own = {k: v for k, v in net.state_dict().items() if k.startswith(OUTLINE)}
     try:
-        net.load_state_dict(weights)
+        net.load_state_dict({**own, **weights} if own else without_outline(weights))
     except RuntimeError as error:
         raise ModelError(
             f"{paths[0]}: not of the network that is to be trained",
@@ -284,9 +304,9 @@ def _weights_of(path: Path) -> StateDict:
 
 
 def _optimizer(net: Any, config: Config) -> torch.optim.Optimizer:
-    encoder = list(net.encoder.parameters())
-    known = {id(p) for p in encoder}
-    decoder = [p for p in net.parameters() if id(p) not in known]
+    encoder = [p for p in net.encoder.parameters() if p.requires_grad]
+    known = {id(p) for p in net.encoder.parameters()}
+    decoder = [p for p in net.parameters() if id(p) not in known and p.requires_grad]
     train = config.train
     groups = [
         {"params": encoder, "lr": train.encoder_lr, "base_lr": train.encoder_lr},

@@ -34,6 +34,7 @@ _RANGES = {
     "threshold": (0.0, 1.0),
     "threshold_low": (0.0, 1.0),
     "min_length_px": (0.0, 1e6),
+    "outline": (0.0, 0.99),
     "width_error_px": (0.0, 1e3),
     "tile_px": (_SHORTEST_SIDE_PX, 4096),
 }

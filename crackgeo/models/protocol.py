@@ -22,6 +22,7 @@ class ModelInfo:
     sha256 : of the model file, hexadecimal
     threshold, threshold_low : probabilities for the hysteresis, chosen on validation data
     min_length_px : networks shorter than this are dropped, chosen on validation data
+    outline : probability at a crack's outline, of a model that leaves a rim around it; else 0
     width_error_px : mean absolute width error on validation outlines; feeds `width_unc_mm`
     tile_px : side of the square images it takes
     metadata : everything else the file says, as strings
@@ -32,6 +33,7 @@ class ModelInfo:
     threshold: float = 0.5
     threshold_low: float = 0.25
     min_length_px: float = 20.0
+    outline: float = 0.0
     width_error_px: float = 1.0
     tile_px: int = TILE_PX
     metadata: Mapping[str, str] = field(default_factory=dict)

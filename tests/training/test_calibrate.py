@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 from crackgeo_training.calibrate import (
@@ -6,6 +9,7 @@ from crackgeo_training.calibrate import (
     calibrate,
     choose_rule,
     drawn_negatives,
+    fit_masks,
     fit_temperature,
     reliability,
 )
@@ -136,11 +140,37 @@ def test_drawn_scenes_repeat():
 
 
 def test_calibrating_a_model_that_is_right_but_modest(data):
-    got = calibrate(DarkModel(), find_records(data, "val"), [], drawn=2, outlined_sets=["wide"])
-    assert got.temperature < 1  # always right, so surer than 0.95
-    assert got.reliability.error < got.reliability_before.error
+    val = find_records(data, "val")
+    fit = fit_masks(DarkModel(), val)
+    assert fit.temperature < 1  # always right, so surer than 0.95
+    assert -2.95 < -fit.offset < 3.9  # the level lies between 0.95 on cracks and 0.02 elsewhere
+    got = calibrate(DarkModel(), val, [], fit, drawn=2, outlined_sets=["wide"])
+    assert (got.temperature, got.offset) == (fit.temperature, fit.offset)
+    assert got.reliability.error == pytest.approx(fit.before.error)  # of the same model
     assert got.threshold_low <= got.threshold
     assert got.line_f1 == pytest.approx(1)
     assert got.negatives == 2
     assert got.width_error_px < 0.5
     assert abs(got.width_bias_px) <= got.width_error_px
+
+
+def test_widths_are_measured_where_the_model_says_its_outlines_lie(data):
+    class Rimmed(DarkModel):
+        """Cracks with a rim of 3 px around them."""
+
+        def __init__(self, outline):
+            super().__init__()
+            self.info = replace(self.info, outline=outline)
+
+        def predict(self, images):
+            p = super().predict(images)
+            around = np.stack([cv2.dilate(one, np.ones((7, 7), np.uint8)) for one in p])
+            return np.where(p > 0.5, p, np.where(around > 0.5, np.float32(0.51), p))
+
+    val = find_records(data, "val")
+    fit = fit_masks(DarkModel(), val)
+    with_rim, without = (
+        calibrate(Rimmed(outline), val, [], fit, drawn=1, outlined_sets=["wide"]).width_bias_px
+        for outline in (0.0, 0.75)
+    )
+    assert abs(without) < 1 < 2 < with_rim

@@ -11,6 +11,7 @@ from crackgeo_training.data import (
     CORE,
     IGNORE,
     CrackDataset,
+    around_cracks,
     fit,
     held_out,
     loosen,
@@ -215,6 +216,16 @@ def test_the_core_lies_in_the_crack(width_px, rim_px):
 
 
 # ---- augmentation
+
+
+def test_an_outline_is_learned_near_cracks_only():
+    label = np.zeros((40, 60), np.uint8)
+    label[20, 30] = 1
+    label[20, 31] = IGNORE
+    out = around_cracks(label)
+    assert (out[20, 30], out[20, 31], out[20, 33], out[14, 30]) == (1, IGNORE, 0, 0)
+    assert (out[20, :20] == IGNORE).all()
+    assert (around_cracks(np.zeros((9, 9), np.uint8)) == IGNORE).all()
 
 
 def test_labels_stay_on_their_cracks(config):

@@ -4,26 +4,26 @@ import numpy as np
 import pytest
 import torch
 from crackgeo_training import export as export_module
-from crackgeo_training.calibrate import Calibration, Reliability
+from crackgeo_training.calibrate import Calibration, Fit, Reliability
 from crackgeo_training.card import BEGIN, END, fill_card
 from crackgeo_training.data import read_licences
 from crackgeo_training.evaluate import evaluate, find_records
 from crackgeo_training.export import (
-    HEAD_BIAS,
     calibration_metadata,
     compact_scores,
     export,
+    fitted,
     read_checkpoints,
-    shifted,
 )
 from pictures import DarkModel
 
 from crackgeo.errors import InputError, ModelError
-from crackgeo.models.compact import CompactNet
+from crackgeo.models.compact import HEAD_BIAS, CompactNet
 from crackgeo.models.modelfile import open_model_file
 from crackgeo.models.registry import load_model
 
 CURVE = Reliability((0.1, 0.9), (0.2, float("nan")), (0.75, 0.25))
+FIT = Fit(1.5, -0.7, CURVE)
 FAIR = Calibration(1.5, -0.7, 0.55, 0.3, 40.0, CURVE, CURVE, 0.95, 0.8, 60, 1.2, 0.1)
 
 
@@ -36,13 +36,14 @@ def checkpoint(tmp_path_factory):
 
 
 def test_an_exported_model_loads_with_all_it_was_given(data, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_module, "fit_masks", lambda *_: FIT)
     monkeypatch.setattr(export_module, "calibrate", lambda *_, **__: FAIR)
     monkeypatch.setattr(export_module, "find_records", lambda *_: find_records(data, "val")[:2])
     path = tmp_path / "m.safetensors"
     _, evaluation = export([checkpoint], data, path, command="as typed", noise=False)
     file = open_model_file(path)
     said = file.info.metadata
-    assert (file.temperature, file.info.threshold, file.info.threshold_low) == (1.5, 0.55, 0.3)
+    assert (file.temperature, file.info.threshold, file.info.threshold_low) == (1.0, 0.55, 0.3)
     assert (file.info.min_length_px, file.info.width_error_px) == (40.0, 1.2)
     assert evaluation.model_sha256 == file.info.sha256
     assert (said["iterations"], said["command"]) == ("7", "as typed")
@@ -60,7 +61,7 @@ def test_temperature_and_offset_act_as_calibrated(checkpoint, tmp_path):
     head = {"architecture": "compact", "name": "m"}
     save_model(tmp_path / "raw.safetensors", weights, head)
     changed = {**head, **calibration_metadata(FAIR)}
-    save_model(tmp_path / "fair.safetensors", shifted(weights, FAIR.offset), changed)
+    save_model(tmp_path / "fair.safetensors", fitted(weights, FIT), changed)
     raw = load_model(tmp_path / "raw.safetensors", "cpu", "fp32").predict(image)
     fair = load_model(tmp_path / "fair.safetensors", "cpu", "fp32").predict(image)
     logit = np.log(raw / (1 - raw))
@@ -72,7 +73,7 @@ def test_only_kernels_are_halved(checkpoint):
     weights, _ = read_checkpoints([checkpoint])
     halved = {k for k, v in weights.items() if v.dtype == torch.float16}
     assert halved == {k for k, v in weights.items() if v.dim() == 4}
-    moved = shifted(weights, 0.0001)
+    moved = fitted(weights, Fit(1.0, 0.0001, CURVE))
     assert moved[HEAD_BIAS].item() == pytest.approx(weights[HEAD_BIAS].item() + 0.0001, abs=1e-7)
 
 
@@ -153,3 +154,29 @@ def test_scores_in_the_file_are_those_of_the_evaluation(data):
     assert set(scores) == {"thin", "wide", "all"}
     assert scores["all"]["iou"] == 1
     assert "clean" not in scores["all"]  # no crack-free picture: not defined
+
+
+def test_a_model_with_an_outline_says_where_it_lies(data, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    torch.save({"ema": CompactNet(True).state_dict(), "iteration": 7}, tmp_path / "c.pt")
+    masks = []
+
+    def note(segmenter, *_):
+        masks.append(segmenter)
+        return FIT
+
+    monkeypatch.setattr(export_module, "fit_masks", note)
+    rims = []
+    monkeypatch.setattr(
+        export_module, "calibrate", lambda model, *_: rims.append(model.info.outline) or FAIR
+    )
+    monkeypatch.setattr(export_module, "find_records", lambda *_: find_records(data, "val")[:1])
+    path = tmp_path / "m.safetensors"
+    export([tmp_path / "c.pt"], data, path, noise=False)
+    assert rims == [0.75]
+    assert masks[0].info.outline == 0
+    assert open_model_file(path).info.outline == 0.75
+    image = np.random.default_rng(0).integers(0, 255, (1, 448, 448, 3)).astype(np.uint8)
+    raw, p = masks[0].logits(image), load_model(path, "cpu", "fp32").predict(image)
+    sure = np.abs(raw + FIT.offset) > 1e-3
+    assert ((p > 0.5) == (raw + FIT.offset > 0))[sure].all()

@@ -42,3 +42,14 @@ def test_a_label_without_a_clear_crack_is_kept():
 def test_no_label_no_change():
     mask = np.zeros((SIZE, SIZE), np.uint8)
     assert narrow(picture(slice(3, 6)), mask, IGNORE) is mask
+
+
+def test_a_whole_label_leaves_gaps_along_the_crack_open_and_no_more():
+    rgb = picture(slice(28, 31))
+    rgb[30:36, 28:31] = 150  # a stone lies in the crack
+    out = narrow(rgb, label(slice(24, 36)), IGNORE, whole=True)
+    assert (out[:28, 28:31] == 1).all()
+    assert (out[32:34, 29] == IGNORE).all()
+    inner = out[12:-12]  # at the border of a picture every line may go on
+    assert (inner[:, 33:] == 0).all()
+    assert (inner[:, :26] == 0).all()

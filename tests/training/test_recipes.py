@@ -167,3 +167,17 @@ def test_turning_moves_image_and_label_together():
         assert ((marks == 1) != bright)[known].mean() < 0.05
         stayed += np.array_equal(moved, image)
     assert 3 <= stayed <= 20
+
+
+def test_the_base_keeps_the_word_on_the_outline():
+    torch.manual_seed(2)
+    base = Base(CompactNet(outline=True), ModelInfo("tiny", "0" * 64), Scaling(1 / 127.5, -1.0))
+    loss = recipes.compact_loss(base, COMPACT)
+    images = torch.randn(2, 3, 32, 32)
+    label = torch.randint(0, 2, (2, 1, 32, 32), dtype=torch.uint8)
+    head = base.network.final.outline.head
+    at_rest = torch.autograd.grad(loss(images, label), head.bias)[0]
+    assert abs(float(at_rest)) < 1e-3  # whatever the label, nothing pulls at the outline
+    with torch.no_grad():
+        head.bias += 1.0
+    assert float(torch.autograd.grad(loss(images, label), head.bias)[0]) > 0.05

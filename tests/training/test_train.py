@@ -11,7 +11,7 @@ from crackgeo_training.losses import crack_loss
 from crackgeo_training.train import rate_factor, train
 
 from crackgeo.errors import Cancelled, ModelError, UsageError
-from crackgeo.models.compact import CompactNet
+from crackgeo.models.compact import CompactNet, without_outline
 from crackgeo.models.modelfile import read_tensors
 from crackgeo.models.registry import find_model
 from crackgeo.monitor import Monitor
@@ -183,6 +183,42 @@ def test_a_run_may_start_from_the_shipped_model(data, config, tmp_path):
     assert all(
         torch.equal(state["net"][name], given[name].to(v.dtype)) for name, v in state["net"].items()
     )
+
+
+def test_an_outline_is_learned_beside_masks_that_stay_as_they_are(data, config, tmp_path):
+    torch.manual_seed(5)
+    given = CompactNet().state_dict()
+    torch.save({"ema": given, "iteration": 9}, tmp_path / "given.pt")
+    outline = replace(config, train=replace(config.train, learn="outline", dice_weight=0.0))
+    begin = [tmp_path / "given.pt"]
+    path = train(outline, data, tmp_path / "run", lambda _: None, start=begin)
+    state = torch.load(path)
+    assert state["iteration"] == 3
+    for weights in (state["net"], state["ema"]):
+        assert same(without_outline(weights), given)
+    fresh = torch.load(_stopped(outline, data, tmp_path / "fresh", begin))
+    learned = {k for k, v in state["net"].items() if not torch.equal(v, fresh["net"][k])}
+    assert "final.outline.head.weight" in learned
+    assert all(name.startswith("final.outline.") for name in learned)
+
+    # a run that changes the masks leaves the outline out, which belongs to others
+    whole = torch.load(_stopped(config, data, tmp_path / "whole", [path]))
+    assert same(whole["net"], given)
+
+
+def _stopped(config, data, folder, start):
+    """The checkpoint of a run that was stopped before its first step."""
+    now = Monitor(is_cancelled=lambda: True)
+    with pytest.raises(Cancelled):
+        train(config, data, folder, lambda _: None, now, start)
+    return folder / "checkpoint.pt"
+
+
+def test_only_compact_has_an_outline_and_no_teacher(config):
+    with pytest.raises(UsageError, match="neither all nor outline"):
+        replace(config.train, learn="rim")
+    with pytest.raises(UsageError, match="a teacher has no outline"):
+        replace(config.train, learn="outline", teacher="compact")
 
 
 @pytest.mark.gpu

@@ -96,7 +96,9 @@ def test_the_script_of_the_shipped_model_starts_runs_from_earlier_ones(tmp_path)
     (tmp_path / "bin").mkdir()
     for name in ("crackgeo", "python"):
         program = tmp_path / "bin" / name
-        program.write_text(f'#!/bin/sh\necho {name} "$@" >> "{said}"\nmkdir -p "$4"\n')
+        program.write_text(
+            f'#!/bin/sh\necho {name} "$@" >> "{said}"\n[ "$3" != -o ] || mkdir -p "$4"\n'
+        )
         program.chmod(0o755)
     script = Path(__file__).parents[2] / "training/make_compact.sh"
     found = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
