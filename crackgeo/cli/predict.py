@@ -42,7 +42,9 @@ def predict_command(
 
     INPUT is any raster that GDAL reads, a folder of them, a pattern, or a .txt file that lists
     them. The output is a cloud-optimised GeoTIFF: codes 0 to 254 stand for probabilities 0 to 1
-    (its band scale says so), 255 for no data. `crackgeo vectorize` makes cracks of it.
+    (its band scale says so), 255 for no data. Those of compact above 0.5 say how surely a pixel of
+    its mask lies in the crack's own outline (0.75: as likely as not). `crackgeo vectorize` makes
+    cracks of it.
     """
     from ..pipeline import predict_raster
 
