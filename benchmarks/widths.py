@@ -23,32 +23,26 @@ from crackgeo_training.evaluate import predicted
 from crackgeo_training.metrics import centrelines
 from crackgeo_training.narrow import narrow
 from crackgeo_training.widths import stations, width_errors
-from numpy.typing import NDArray
 
 from crackgeo.models.compact import load_compact, without_outline
 from crackgeo.models.modelfile import open_model_file
 from crackgeo.models.protocol import ModelInfo, Segmenter
-from crackgeo.models.registry import find_model
+from crackgeo.models.registry import find_model, load_model
 from crackgeo.models.runtime import Scaling, TorchSegmenter
 from crackgeo.specs import VectorSpec
 
 OUTLINED = ("deepcrack", "cfd", "masonry", "drawn_pavement", "drawn_wall")
 CONSTANT = ("uav_crackx4", "uav_crackx8", "uav_crackx16")
-Floats = NDArray[np.float64]
 
 
 def load(name: str) -> tuple[Segmenter, Segmenter]:
     """The model without its outline, and as it is."""
     file = open_model_file(find_model(name))
+    masks = load_compact(without_outline(file.tensors()))
+    info = replace(file.info, outline=0.0)
     scaling = Scaling(*file.normalisation, file.temperature)
-
-    def segmenter(tensors: dict, info: ModelInfo) -> Segmenter:
-        return TorchSegmenter(load_compact(tensors), info, scaling, "cpu", "fp32")
-
-    whole = file.tensors()
-    return segmenter(without_outline(whole), replace(file.info, outline=0.0)), segmenter(
-        whole, file.info
-    )
+    mask = TorchSegmenter(masks, info, scaling, "cpu", "fp32")
+    return mask, load_model(name, device="cpu", precision="fp32")
 
 
 def spec_of(info: ModelInfo) -> VectorSpec:

@@ -303,11 +303,14 @@ def measure_profiles(
                 values[size + side * k] = last = value
                 k += 1
             ends = (size - k + 1, ends[1]) if side < 0 else (ends[0], size + k)
-        peak = _peak(values, size, ends[0], ends[1])
-        if outline > _RIM and peak > _RIM + _CLEAR:
+        peak = _peak(values, size, ends[0], ends[1]) if outline > _RIM else 0.0
+        shows = peak > _RIM + _CLEAR
+        if shows:
             _leave_rim_out(values[ends[0] : ends[1]], outline)
         _measure_profile(values, size, ends[0], ends[1], found)
-        out[i, 0], out[i, 1], out[i, 2] = found[0], found[1], peak
+        out[i, :3] = found
+        if shows:
+            out[i, 2] = peak  # the model's own, not the stretched one
     return out
 
 

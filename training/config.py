@@ -80,7 +80,8 @@ class TrainConfig:
     (of `val_split`) and draws curves and sheets, see `watch`; 0 never does.
     `precision` "bf16" multiplies in that type, about twice as fast where the processor has it.
     `learn` "outline" keeps the mask as it is and learns the crack's own outline beside it (see
-    `crackgeo.models.compact`), by entropy alone; labels of `narrow_sets` become what is dark.
+    `crackgeo.models.compact`); its P is meant to be learned by entropy alone, so with `dice_weight`
+    and `skeleton_weight` 0. Labels of `narrow_sets` become what is dark.
     `network` is one of `networks.NAMES`; all but `compact` are there to be compared with it.
     `workers` processes prepare samples; one keeps up with a processor, a card wants several.
     `teacher` names a model whose probabilities are learned instead of masks, see `distil`.

@@ -42,7 +42,7 @@ def build_network(name: str, outline: bool = False) -> Any:
     if name == COMPACT:
         return CompactNet(outline)
     if outline:
-        raise UsageError(f"network {name!r} has no outline", "set outline_weight = 0 in [train]")
+        raise UsageError(f"network {name!r} has no outline", 'set learn = "all" in [train]')
     if name not in KNOWN:
         raise UsageError(f"network {name!r} is unknown", f"one of {', '.join(NAMES)}")
     try:

@@ -102,16 +102,15 @@ def compact_loss(base: Base, recipe: Recipe) -> Callable[[Tensor, Tensor], Tenso
         heads = network.heads(inputs).float()
         mask, outline = heads[:, :1] / temperature, heads[:, 1:]
         again = (labels == BASE_SAYS).flatten(1).all(dim=1)
-        asked = again | (outline.shape[1] > 0)
         total: Tensor = mask.new_zeros(())
         if not again.all():
             total = total + crack_loss(mask[~again], labels[~again], recipe.dice_weight)
-        if not asked.any():
+        if not again.any() and not outline.shape[1]:
             return total
         with torch.no_grad():
-            said = before.heads(inputs[asked]).float()
+            said = before.heads(inputs).float()
         if again.any():
-            there = (said[again[asked], :1] / temperature).sigmoid()
+            there = (said[again, :1] / temperature).sigmoid()
             kept = F.binary_cross_entropy_with_logits(mask[again], there)
             total = total + recipe.replay_weight * kept
         if outline.shape[1]:

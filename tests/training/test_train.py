@@ -8,6 +8,7 @@ import pytest
 import torch
 from crackgeo_training.config import load_config
 from crackgeo_training.losses import crack_loss
+from crackgeo_training.networks import build_network
 from crackgeo_training.train import rate_factor, train
 
 from crackgeo.errors import Cancelled, ModelError, UsageError
@@ -219,6 +220,9 @@ def test_only_compact_has_an_outline_and_no_teacher(config):
         replace(config.train, learn="rim")
     with pytest.raises(UsageError, match="a teacher has no outline"):
         replace(config.train, learn="outline", teacher="compact")
+    with pytest.raises(UsageError, match="'fpn' has no outline") as told:
+        build_network("fpn", outline=True)
+    assert 'learn = "all"' in told.value.remedy
 
 
 @pytest.mark.gpu
