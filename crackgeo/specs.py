@@ -89,8 +89,9 @@ class VectorSpec:
         end, of a model that leaves a rim of lower ones above 0.5 around it; 0 of any other
     min_length_m : shorter networks are dropped, metres on the ground
     min_length_px : shorter networks are dropped as noise whatever the ground pixel size
-    max_width_mm : networks wider than this on average are no cracks but plants, shadows, ditches
-        (the widest class of pavement manuals begins at 19 mm); no rule without a CRS
+    max_width_mm : networks wider than this on average, a rim included, are no cracks but plants,
+        shadows, ditches (the widest class of pavement manuals begins at 19 mm); no rule without
+        a CRS
     spur_radii, spur_px : an end branch shorter than spur_radii * R + spur_px is a spur, R the
         distance to background at its junction
     link_px, link_deg : line ends closer than this and facing each other within this angle are

@@ -268,7 +268,8 @@ vector_options = chain(
         default=VectorSpec().max_width_mm,
         show_default=True,
         metavar="MM",
-        help="Drop networks wider than this on average: plants and shadows, not cracks.",
+        help="Drop networks whose mask is wider than this on average: plants and shadows, not "
+        "cracks.",
     ),
     click.option(
         "--stations",
