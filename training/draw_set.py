@@ -10,6 +10,9 @@ an eye): fine dark lines, none of them a crack.
 from __future__ import annotations
 
 import csv
+from functools import partial
+from itertools import chain
+from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
@@ -40,23 +43,31 @@ LEAST_DATA = 0.98  # cells with more emptiness are left out
 @click.option("--pavements", default=24, show_default=True, help="Each gives some eleven pictures.")
 @click.option("--walls", default=160, show_default=True, help="Each gives one picture.")
 @click.option("--seed", default=1, show_default=True, help="Of the first pavement and wall.")
-def main(output: Path, pavements: int, walls: int, seed: int) -> None:
+@click.option("--workers", default=1, show_default=True, help="Processes that draw side by side.")
+def main(output: Path, pavements: int, walls: int, seed: int, workers: int) -> None:
     """Draw pavements and walls, add free photographs, write all as labelled pictures."""
     for kind in ("images", "masks"):
         (output / kind).mkdir(parents=True, exist_ok=True)
-    with (output / "manifest.csv").open("w", newline="", encoding="utf-8") as lines:
+    with (
+        (output / "manifest.csv").open("w", newline="", encoding="utf-8") as lines,
+        Pool(workers) as pool,
+    ):
         table = csv.writer(lines)
         table.writerow(["split", "set", "image", "mask", "licence"])
-        for number in range(seed, seed + pavements):
-            for row in write_cells(output, number):
-                table.writerow(["train", PAVEMENT_SET, *row, LICENCE])
-        for number in range(seed, seed + walls):
-            wall = draw_wall(number, WALL_PX)
-            row = _write(output, f"wall_{number:05d}.png", wall.rgb, wall.cover)
+        drawn = pool.imap(partial(write_cells, output), range(seed, seed + pavements))
+        for row in chain.from_iterable(drawn):
+            table.writerow(["train", PAVEMENT_SET, *row, LICENCE])
+        for row in pool.imap(partial(write_wall, output), range(seed, seed + walls)):
             table.writerow(["train", WALL_SET, *row, LICENCE])
         for name in PHOTOGRAPHS:
             row = write_photograph(output, name)
             table.writerow(["train", PHOTOGRAPH_SET, *row, FREE])
+
+
+def write_wall(output: Path, seed: int) -> list[str]:
+    """Draw one wall; gives the paths of its image and mask."""
+    wall = draw_wall(seed, WALL_PX)
+    return _write(output, f"wall_{seed:05d}.png", wall.rgb, wall.cover)
 
 
 def write_cells(output: Path, seed: int, shape: tuple[int, int] = (1800, 2400)) -> list[list[str]]:

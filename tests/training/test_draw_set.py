@@ -47,6 +47,14 @@ def test_photographs_are_colour_pictures_without_a_crack(drawn: Path) -> None:
             assert not mask.any()
 
 
+def test_several_processes_draw_the_same(drawn: Path, tmp_path: Path) -> None:
+    asked = ["-o", str(tmp_path), "--pavements", "0", "--walls", "2", "--workers", "2"]
+    assert CliRunner().invoke(main, asked, catch_exceptions=False).exit_code == 0
+    wall = "images/wall_00001.png"
+    assert (tmp_path / wall).read_bytes() == (drawn / wall).read_bytes()
+    assert (tmp_path / "images/wall_00002.png").exists()
+
+
 def test_cells_fit_into_a_ragged_border_and_hardly_overlap() -> None:
     data = np.zeros((1800, 2400), np.bool_)
     data[70:1740, 130:2310] = True
