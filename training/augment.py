@@ -30,13 +30,22 @@ def augment(
     -------
     tuple of uint8 `[crop, crop, 3]` and uint8 `[crop, crop]`
     """
+    _, crop, label = augment_beside(image, label, config, rng)
+    return crop, label
+
+
+def augment_beside(
+    image: NDArray[np.uint8], label: NDArray[np.uint8], config: AugmentConfig, rng: Rng
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """As `augment`, with the same crop before light, dirt and camera changed it in front."""
     plain = config.plain > 0 and rng.random() < config.plain
     image, label = _warp(image, label, config, rng, plain)
     if rng.random() < 0.5:
         image, label = image[:, ::-1], label[:, ::-1]
+    clear, label = np.ascontiguousarray(image), np.ascontiguousarray(label)
     if plain:
-        return np.ascontiguousarray(image), np.ascontiguousarray(label)
-    x: Image = np.ascontiguousarray(image).astype(np.float32)
+        return clear, clear, label
+    x: Image = clear.astype(np.float32)
     for chance, change in (
         (config.shadow, _shadow),
         (config.paint, _paint),
@@ -50,7 +59,7 @@ def augment(
     ):
         if chance > 0 and rng.random() < chance:
             x = change(x, rng)
-    return np.clip(x, 0, 255).astype(np.uint8), np.ascontiguousarray(label)
+    return clear, np.clip(x, 0, 255).astype(np.uint8), label
 
 
 def _warp(

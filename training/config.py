@@ -84,7 +84,10 @@ class TrainConfig:
     and `skeleton_weight` 0. Labels of `narrow_sets` become what is dark.
     `network` is one of `networks.NAMES`; all but `compact` are there to be compared with it.
     `workers` processes prepare samples; one keeps up with a processor, a card wants several.
-    `teacher` names a model whose probabilities are learned instead of masks, see `distil`.
+    `teacher` names a model, or a checkpoint of `crackgeo train`, whose probabilities are learned,
+    see `distil`. `taught_share` is its share of the loss, the rest is that of the labels; of 1 the
+    labels are not looked at. With `taught_clear` the teacher sees crops before light, dirt and the
+    camera changed them, and the network learns to say the same in worse light.
     """
 
     seed: int
@@ -102,6 +105,8 @@ class TrainConfig:
     network: str = "compact"
     stop_after: int | None = None
     teacher: str | None = None
+    taught_share: float = 1.0
+    taught_clear: bool = False
     decay_share: float | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     look_every: int = 0
@@ -116,6 +121,8 @@ class TrainConfig:
             raise UsageError(f"learn {self.learn!r} is neither all nor outline")
         if self.teacher is not None and self.learn == "outline":
             raise UsageError("a teacher has no outline", 'set learn = "all", or no teacher')
+        if not 0 < self.taught_share <= 1:
+            raise UsageError("taught_share is a share of the loss, above 0 and at most 1")
         if self.workers < 1:
             raise UsageError(f"workers counts from 1, not {self.workers}")
         if self.decay_share is not None and not 0 < self.decay_share <= 1:

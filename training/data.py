@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from crackgeo.errors import InputError
 
-from .augment import augment
+from .augment import augment_beside
 from .config import Config, DataConfig
 from .metrics import centrelines
 from .narrow import narrow
@@ -166,11 +166,24 @@ def training_records(data_dir: Path, config: DataConfig) -> list[Record]:
 
 def to_tensor(rgb: NDArray[np.uint8]) -> Tensor:
     """RGB uint8 `[H, W, 3]` to float `[3, H, W]` in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))).float() / 127.5 - 1
+    return scaled(_channels_first(rgb))
 
 
-class CrackDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Endless stream of augmented crops; item i depends on the seed and i alone."""
+def _channels_first(rgb: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+
+
+def scaled(pixels: Tensor) -> Tensor:
+    """Pixels of 0 to 255 as float in [-1, 1]."""
+    return pixels.float() / 127.5 - 1
+
+
+class CrackDataset(Dataset[tuple[Tensor, ...]]):
+    """Endless stream of augmented crops; item i depends on the seed and i alone.
+
+    An item is an image, uint8 `[3, crop, crop]` (a quarter of what travels as floats), its label,
+    uint8 `[1, crop, crop]`, and with `taught_clear` the image before light, dirt and camera.
+    """
 
     def __init__(self, records: Sequence[Record], config: Config) -> None:
         weights = config.data.set_weight
@@ -196,7 +209,7 @@ class CrackDataset(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return self.config.train.last * self.config.train.batch
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         rng = np.random.default_rng((self.config.train.seed, index))
         if rng.random() < self.config.data.procedural_share:
             image = draw_negative(rng, self.config.augment.crop_px)
@@ -206,12 +219,13 @@ class CrackDataset(Dataset[tuple[Tensor, Tensor]]):
             image, label = self._draw(name, rng)
             if self.config.augment.collage > 0 and rng.random() < self.config.augment.collage:
                 image, label = self._with_neighbours(image, label, name, rng)
-        image, label = augment(image, label, self.config.augment, rng)
+        clear, image, label = augment_beside(image, label, self.config.augment, rng)
         if self.config.train.learn == "outline":
             label = around_cracks(label)
         if self.config.train.skeleton_weight > 0:
             label = mark_core(label)
-        return to_tensor(image), torch.from_numpy(label)[None]
+        sample = (_channels_first(image), torch.from_numpy(label)[None])
+        return (*sample, _channels_first(clear)) if self.config.train.taught_clear else sample
 
     def _draw(self, name: str, rng: np.random.Generator) -> Pair:
         records = self.by_set[name]

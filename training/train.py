@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, TextIO
 
 import cv2
@@ -24,15 +23,15 @@ from crackgeo.models.modelfile import read_tensors
 from crackgeo.monitor import SILENT, Monitor
 
 from .averaging import mean_weights
+from .checkpoints import StateDict, read_state
 from .config import Config, TrainConfig
-from .data import CrackDataset, Record, read_manifest, training_records
-from .distil import UnlabelledDataset, load_teacher, taught_loss, teach
+from .data import CrackDataset, Record, read_manifest, scaled, training_records
+from .distil import UnlabelledDataset, load_teacher, taught_loss
 from .losses import crack_loss
-from .networks import build_network, load_imagenet
+from .networks import build_network, load_pretrained
 from .watch import LOSS_LOG, Watch, some_of_each
 
 Report = Callable[[str], None]
-StateDict = dict[str, Tensor]
 
 
 def train(
@@ -93,7 +92,9 @@ def train(
 
 
 def _samples(records: Sequence[Record], config: Config) -> CrackDataset:
-    kind = CrackDataset if config.train.teacher is None else UnlabelledDataset
+    train = config.train
+    labelled = train.teacher is None or train.taught_share < 1
+    kind = CrackDataset if labelled else UnlabelledDataset
     return kind(records, config)
 
 
@@ -118,7 +119,7 @@ class _Log:
 
 def _loop(
     run: _Run,
-    loader: DataLoader[tuple[Tensor, Tensor]],
+    loader: DataLoader[tuple[Tensor, ...]],
     log: _Log,
     watch: Watch | None,
     report: Report,
@@ -128,11 +129,11 @@ def _loop(
     look_every = run.config.train.look_every
     started, first = time.monotonic(), run.iteration
     losses: list[float] = []
-    for image, label in loader:
+    for sample in loader:
         monitor.step("train", run.iteration, last)
-        losses.append(run.step(image, label))
+        losses.append(run.step(*sample))
         if run.iteration % every == 0:
-            rate = (run.iteration - first) * len(image) / (time.monotonic() - started)
+            rate = (run.iteration - first) * len(sample[0]) / (time.monotonic() - started)
             mean = sum(losses) / len(losses)
             log.write(run.iteration, f"{mean:.5f}", f"{rate:.2f}")
             report(f"iteration {run.iteration} loss {mean:.4f}, {rate:.1f} crops/s")
@@ -160,15 +161,15 @@ class _Run:
         self.net = network.to(device, memory_format=torch.channels_last)
         self.iteration = 0
         self.optimizer = _optimizer(self.net, config)
-        name = config.train.teacher
-        self.teacher = None if name is None else load_teacher(name, config.augment.crop_px)
+        name, crop_px = config.train.teacher, config.augment.crop_px
+        self.teacher = None if name is None else load_teacher(name, crop_px, device)
         if checkpoint.exists():
             self._load()
         else:
             if start:
                 _begin_with(self.net, start)
             else:
-                load_imagenet(self.net)
+                load_pretrained(self.net)
             self.ema = {k: v.clone() for k, v in self.net.state_dict().items()}
 
     def _load(self) -> None:
@@ -191,18 +192,15 @@ class _Run:
         torch.save(state, part)
         os.replace(part, self.checkpoint)
 
-    def step(self, image: Tensor, label: Tensor) -> float:
+    def step(self, image: Tensor, label: Tensor, clear: Tensor | None = None) -> float:
+        """Learn from a batch as `CrackDataset` gives it; gives the loss."""
         self._set_rate()
         train = self.config.train
         self._set_mode()
-        image = image.to(self.device, memory_format=torch.channels_last, non_blocking=True)
-        label = label.to(self.device, non_blocking=True)
+        image, label = self._here(image), label.to(self.device, non_blocking=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=train.precision == "bf16"):
             logits = self._logits(image).float()
-        if self.teacher is not None:
-            loss = taught_loss(logits, teach(self.teacher, image), train.dice_weight)
-        else:
-            loss = crack_loss(logits, label, train.dice_weight, train.skeleton_weight)
+        loss = self._loss(logits, image if clear is None else self._here(clear), label)
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the loss is {loss.item()} at iteration {self.iteration}",
@@ -221,6 +219,22 @@ class _Run:
             self.net.eval()
             self.net.final.outline.train()
 
+    def _here(self, pixels: Tensor) -> Tensor:
+        image = scaled(pixels.to(self.device, non_blocking=True))
+        return image.contiguous(memory_format=torch.channels_last)
+
+    def _loss(self, logits: Tensor, image: Tensor, label: Tensor) -> Tensor:
+        train = self.config.train
+        labels = 1.0 if self.teacher is None else 1 - train.taught_share
+        loss = logits.new_zeros(())
+        if labels:
+            told = crack_loss(logits, label, train.dice_weight, train.skeleton_weight)
+            loss = loss + labels * told
+        if self.teacher is not None:
+            said = self.teacher(image)
+            loss = loss + (1 - labels) * taught_loss(logits, said, train.dice_weight)
+        return loss
+
     def _logits(self, image: Tensor) -> Tensor:
         logits: Tensor = self.net.heads(image)[:, 1:] if self.outline_only else self.net(image)
         return logits
@@ -234,11 +248,11 @@ class _Run:
     @torch.no_grad()
     def _average(self) -> None:
         keep = min(self.config.train.ema_decay, (self.iteration + 1) / (self.iteration + 10))
-        for name, value in self.net.state_dict().items():
-            if value.dtype.is_floating_point:
-                self.ema[name].lerp_(value, 1 - keep)
-            else:
-                self.ema[name].copy_(value)
+        now = self.net.state_dict()
+        moving = [name for name, value in now.items() if value.dtype.is_floating_point]
+        torch._foreach_lerp_([self.ema[k] for k in moving], [now[k] for k in moving], 1 - keep)
+        for name in now.keys() - set(moving):
+            self.ema[name].copy_(now[name])
 
 
 def rate_factor(train: TrainConfig, iteration: int) -> float:
@@ -248,25 +262,6 @@ def rate_factor(train: TrainConfig, iteration: int) -> float:
     if train.decay_share is None:
         return warm * 0.5 * (1 + math.cos(math.pi * done))
     return warm * min(1.0, (1 - done) / train.decay_share)
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """Read a checkpoint.
-
-    Raises
-    ------
-    ModelError
-        It is missing, broken, or another program's.
-    """
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-        state["ema"], state["iteration"]
-    except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path}: not a checkpoint of crackgeo train ({error})",
-            "remove it to begin anew, or name another folder with -o",
-        ) from error
-    return state
 
 
 def _check_seed(state: dict[str, Any], seed: int, path: Path) -> None:

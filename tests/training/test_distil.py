@@ -10,8 +10,9 @@ import pytest
 import torch
 from crackgeo_training import distil
 from crackgeo_training.config import load_config
-from crackgeo_training.data import read_manifest
+from crackgeo_training.data import CrackDataset, read_manifest, scaled
 from crackgeo_training.distil import UnlabelledDataset, load_teacher, taught_loss, teach
+from crackgeo_training.networks import load_network
 from crackgeo_training.train import train
 from pictures import DarkModel
 from survey import write_raster
@@ -25,6 +26,7 @@ from crackgeo.models.modelfile import save_model
 from crackgeo.models.registry import load_model
 from crackgeo.models.sam import build_cracksam
 
+CPU = torch.device("cpu")
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "compact.toml"
 
 
@@ -84,7 +86,8 @@ def test_a_cracksam_teaches(config, unlabelled, tmp_path, monkeypatch):
     assert state["iteration"] == 1
     records = read_manifest(unlabelled / "manifest.csv")
     image, _ = UnlabelledDataset(records, config)[0]
-    said = teach(load_teacher(str(path), 448), image[None])
+    image = scaled(image)
+    said = load_teacher(str(path), 448, CPU)(image[None])
     with torch.no_grad():
         network.eval()
         pixels = ((image + 1) * 127.5).round() / 255
@@ -97,6 +100,7 @@ def test_the_teacher_sees_the_pictures_the_pupil_sees(config, unlabelled):
     records = read_manifest(unlabelled / "manifest.csv")
     image, label = UnlabelledDataset(records, config)[0]
     assert not label.any()
+    image = scaled(image)
     said = teach(DarkModel(), image[None])
     dark = image.mean(dim=0) * 127.5 + 127.5 < 90
     assert ((said[0, 0] > 0.5) == dark).float().mean() > 0.999
@@ -133,4 +137,64 @@ def test_the_loss_is_least_where_pupil_and_teacher_agree():
 
 def test_crops_must_be_of_the_teachers_size(config):
     with pytest.raises(UsageError, match="sees 448 px, crops have 224"):
-        load_teacher("dark", 224)
+        load_teacher("dark", 224, CPU)
+
+
+def test_a_teacher_beside_labels(config, data, tmp_path, unlabelled):
+    beside = replace(config, train=replace(config.train, taught_share=0.25))
+    with pytest.raises(InputError, match="not an image"):  # now masks are wanted
+        train(beside, unlabelled, tmp_path / "none", lambda _: None)
+
+    losses = {}
+    for name, share in (("labels", None), ("teacher", 1.0), ("both", 0.25)):
+        told = replace(
+            beside.train, teacher=share and "dark", taught_share=share or 1.0, skeleton_weight=0.0
+        )
+        folder = tmp_path / name
+        train(replace(beside, train=told), data, folder, lambda _: None)
+        losses[name] = float((folder / "log.csv").read_text().split(",")[1])
+    mixed = 0.75 * losses["labels"] + 0.25 * losses["teacher"]
+    assert losses["both"] == pytest.approx(mixed, abs=2e-3)
+    assert abs(losses["labels"] - losses["teacher"]) > 0.05
+    with pytest.raises(UsageError, match="taught_share"):
+        replace(config.train, taught_share=0.0)
+
+
+def test_a_checkpoint_teaches(data, config, tmp_path):
+    own = replace(config, train=replace(config.train, teacher=None))
+    path = train(own, data, tmp_path / "teacher", lambda _: None)
+    teacher = load_teacher(str(path), 448, CPU)
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        said = load_network("compact", torch.load(path)["ema"])(image).sigmoid()
+    torch.testing.assert_close(teacher(image), said, atol=0.02, rtol=0)  # it computes in bf16
+    taught = replace(config, train=replace(config.train, teacher=str(path)))
+    train(taught, data, tmp_path / "pupil", lambda _: None)
+    assert (tmp_path / "pupil" / "checkpoint.pt").exists()
+
+
+def test_a_teacher_may_see_in_better_light(config, data, tmp_path, monkeypatch):
+    changed = dict.fromkeys(("shadow", "paint", "gamma", "hue", "blur", "noise", "jpeg"), 0.0)
+    dim = replace(config.augment, tone=1.0, grey=0.0, plain=0.0, **changed)
+    told = replace(config.train, taught_share=0.5, taught_clear=True)
+    config = replace(config, augment=dim, train=told)
+    records = read_manifest(data / "manifest.csv", "train")
+
+    image, label, clear = CrackDataset(records, config)[0]
+    still = replace(config, augment=replace(dim, tone=0.0))
+    unchanged, its_label, same = CrackDataset(records, still)[0]
+    assert not torch.equal(image, clear)
+    assert torch.equal(clear, unchanged)
+    assert torch.equal(clear, same)
+    assert torch.equal(label, its_label)
+
+    seen = []
+
+    class Watched(DarkModel):
+        def predict(self, pixels):
+            seen.append(pixels)
+            return super().predict(pixels)
+
+    monkeypatch.setattr(distil, "load_model", lambda name: Watched())
+    train(config, data, tmp_path / "run", lambda _: None)
+    assert (seen[0][0] == clear.permute(1, 2, 0).numpy()).all()

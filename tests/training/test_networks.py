@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 from crackgeo_training.config import load_config
-from crackgeo_training.networks import KNOWN, NAMES, build_network, load_imagenet, load_network
+from crackgeo_training.networks import KNOWN, NAMES, build_network, load_network, load_pretrained
 
 from crackgeo.errors import UsageError
 
@@ -23,8 +23,8 @@ def test_networks_give_a_logit_for_each_pixel_and_come_back_from_their_weights(n
 @pytest.mark.parametrize("name", KNOWN)
 def test_known_networks_start_from_the_weights_that_compact_starts_from(name):
     compact, known = build_network("compact"), build_network(name)
-    load_imagenet(compact)
-    load_imagenet(known)
+    load_pretrained(compact)
+    load_pretrained(known)
     first = list(compact.encoder.parameters())
     other = list(known.encoder.parameters())
     assert len(first) == len(other)
