@@ -85,9 +85,10 @@ class TrainConfig:
     `network` is one of `networks.NAMES`; all but `compact` are there to be compared with it.
     `workers` processes prepare samples; one keeps up with a processor, a card wants several.
     `teacher` names a model, or a checkpoint of `crackgeo train`, whose probabilities are learned,
-    see `distil`. `taught_share` is its share of the loss, the rest is that of the labels; of 1 the
-    labels are not looked at. With `taught_clear` the teacher sees crops before light, dirt and the
-    camera changed them, and the network learns to say the same in worse light.
+    see `distil`; `crackgeo train --teacher` names another. `taught_share` is its share of the loss,
+    the rest is that of the labels; of 1 the labels are not looked at. With `taught_clear` the
+    teacher sees crops before light, dirt and the camera changed them, and the network learns to say
+    the same in worse light.
     """
 
     seed: int

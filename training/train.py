@@ -62,7 +62,7 @@ def train(
     ModelError
         The loss is no longer a number; the checkpoint holds the weights before that.
     UsageError
-        The run in `out_dir` was begun with another seed.
+        The run in `out_dir` was begun with another seed; a teacher is wanted and none is named.
 
     Returns
     -------
@@ -71,6 +71,8 @@ def train(
         `checkpoint_every` iterations and when the run is interrupted.
     """
     cv2.setNumThreads(1)
+    if config.train.taught_share < 1 and config.train.teacher is None:
+        raise UsageError("the configuration wants a teacher", "name a model with --teacher")
     out_dir.mkdir(parents=True, exist_ok=True)
     run = _Run(config, out_dir / "checkpoint.pt", resolve_devices(device)[0], start)
     dataset = _samples(training_records(data_dir, config.data), config)

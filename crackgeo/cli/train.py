@@ -37,6 +37,12 @@ from .options import console_options
     "times: from the mean of their weights.",
 )
 @click.option(
+    "--teacher",
+    metavar="MODEL",
+    help="Learn what this model, or this checkpoint of crackgeo train, says, as the configuration "
+    "weighs it.",
+)
+@click.option(
     "--device",
     default="auto",
     show_default=True,
@@ -56,6 +62,7 @@ def train_command(
     data: Path,
     output: Path,
     start: tuple[Path, ...],
+    teacher: str | None,
     device: str,
     seed: int | None,
 ) -> None:
@@ -72,8 +79,9 @@ def train_command(
         raise UsageError(f"crackgeo train needs the package {error.name}", EXTRA) from error
 
     asked = load_config(config)
-    if seed is not None:
-        asked = replace(asked, train=replace(asked.train, seed=seed))
+    given = {"seed": seed, "teacher": teacher}
+    told = {name: value for name, value in given.items() if value is not None}
+    asked = replace(asked, train=replace(asked.train, **told))
     with console.monitor() as monitor:
         checkpoint = train(asked, data, output, console.note, monitor, start, device)
     console.result({"checkpoint": str(checkpoint)}, f"checkpoint      {checkpoint}")

@@ -145,6 +145,11 @@ def test_a_teacher_beside_labels(config, data, tmp_path, unlabelled):
     with pytest.raises(InputError, match="not an image"):  # now masks are wanted
         train(beside, unlabelled, tmp_path / "none", lambda _: None)
 
+    nobody = replace(beside, train=replace(beside.train, teacher=None))
+    with pytest.raises(UsageError, match="wants a teacher") as told:
+        train(nobody, data, tmp_path / "none", lambda _: None)
+    assert "--teacher" in told.value.remedy
+
     losses = {}
     for name, share in (("labels", None), ("teacher", 1.0), ("both", 0.25)):
         told = replace(
