@@ -9,17 +9,15 @@ dies is given to another one.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
-import sys
 import tempfile
 import uuid
 import zlib
 from collections import OrderedDict, deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -49,7 +47,6 @@ BATCHES_A_TASK = (
 POLL_S = 0.5  # how often a wish to stop is looked for
 START_S = 60.0
 OPEN_IMAGES = 8  # kept open by a worker
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 @dataclass(frozen=True)
@@ -346,7 +343,6 @@ def _open(job: _Job) -> _Opened:
         if _opened is not None:
             _opened.close()
             _opened = None
-        _keep_memory()
         segmenter = job.options.load()
         if segmenter.info.sha256 != job.model_sha256:
             raise ModelError(
@@ -356,20 +352,6 @@ def _open(job: _Job) -> _Opened:
         folder = tempfile.TemporaryDirectory(prefix="crackgeo-")
         _opened = _Opened(job.token, segmenter, job.options.area(job.grid), folder)
     return _opened
-
-
-def _keep_memory() -> None:
-    """Let glibc keep the memory that a model takes and leaves again with every tile.
-
-    Dask starts workers with a low MALLOC_TRIM_THRESHOLD_, so that each large array comes as
-    fresh pages from the system. These are the values that glibc finds by itself where nothing is
-    set; https://man7.org/linux/man-pages/man3/mallopt.3.html
-    """
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library
-            mallopt = ctypes.CDLL(None).mallopt
-            for parameter, size in (_M_MMAP_THRESHOLD, 32 << 20), (_M_TRIM_THRESHOLD, 64 << 20):
-                mallopt(parameter, size)
 
 
 def _packed(piece: Piece) -> _Packed:

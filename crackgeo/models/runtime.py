@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, ModelError, ResourceError
 from .devices import NAMES, resolve_devices, resolve_precision
+from .processor import keep_memory, prefer_onednn
 from .protocol import ModelInfo
 
 CPU_BATCH = 1  # a tile keeps the cores busy; more is no faster and costs 80 MiB each
@@ -82,6 +83,9 @@ class TorchSegmenter:
         self._info = info
         self._scaling = scaling
         prepared = _prepare(network, self.dtype)
+        if self.devices[0].type == "cpu":
+            keep_memory()
+            prefer_onednn(prepared)
         self._replicas = [_place(prepared, d, len(self.devices) > 1) for d in self.devices]
         self._chunk = batch_size or self._choose_chunk()
 
