@@ -6,7 +6,7 @@ import csv
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from crackgeo.errors import ModelError, UsageError
-from crackgeo.models.compact import OUTLINE, without_outline
+from crackgeo.models.compact import OUTLINE, has_outline, without_outline
 from crackgeo.models.devices import resolve_devices
 from crackgeo.models.modelfile import read_tensors
 from crackgeo.monitor import SILENT, Monitor
@@ -279,18 +279,26 @@ def _check_seed(state: dict[str, Any], seed: int, path: Path) -> None:
 def _begin_with(net: nn.Module, paths: Sequence[Path]) -> None:
     """Load the mean of the averaged weights of checkpoints, or of the weights of model files.
 
-    An outline that they do not have stays as it is; one that is not to be trained is left out, as
-    it belongs to their masks.
+    The outline is the mean of those that know one; one that none of them knows stays as it is, one
+    that is not to be trained is left out, as it belongs to their masks.
     """
-    weights = mean_weights(paths, [_weights_of(path) for path in paths])
-    own = {k: v for k, v in net.state_dict().items() if k.startswith(OUTLINE)}
+    weights = {path: _weights_of(path) for path in paths}
+    masks = mean_weights(paths, [without_outline(weights[path]) for path in paths])
+    own = _outline_of(net.state_dict())
+    known = {path: _outline_of(weights[path]) for path in paths if has_outline(weights[path])}
+    if own and known:
+        own = mean_weights(list(known), list(known.values()))
     try:
-        net.load_state_dict({**own, **weights} if own else without_outline(weights))
+        net.load_state_dict({**masks, **own})
     except RuntimeError as error:
         raise ModelError(
             f"{paths[0]}: not of the network that is to be trained",
             "name a checkpoint or a model file of the same `network`",
         ) from error
+
+
+def _outline_of(weights: Mapping[str, Tensor]) -> StateDict:
+    return {name: value for name, value in weights.items() if name.startswith(OUTLINE)}
 
 
 def _weights_of(path: Path) -> StateDict:

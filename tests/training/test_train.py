@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from crackgeo_training.averaging import mean_weights
 from crackgeo_training.config import load_config
 from crackgeo_training.losses import crack_loss
 from crackgeo_training.networks import build_network
@@ -205,6 +206,21 @@ def test_an_outline_is_learned_beside_masks_that_stay_as_they_are(data, config, 
     # a run that changes the masks leaves the outline out, which belongs to others
     whole = torch.load(_stopped(config, data, tmp_path / "whole", [path]))
     assert same(whole["net"], given)
+
+
+def test_an_outline_comes_from_the_starts_that_know_one(data, config, tmp_path):
+    torch.manual_seed(5)
+    first, second = CompactNet(outline=True).state_dict(), CompactNet().state_dict()
+    paths = [tmp_path / "first.pt", tmp_path / "second.pt"]
+    for weights, path in zip((first, second), paths, strict=True):
+        torch.save({"ema": weights, "iteration": 9}, path)
+    outline = replace(config, train=replace(config.train, learn="outline", dice_weight=0.0))
+
+    begun = torch.load(_stopped(outline, data, tmp_path / "run", paths))["net"]
+
+    masks = mean_weights(paths, [without_outline(first), second])
+    assert same(without_outline(begun), masks)
+    assert all(torch.equal(begun[k], first[k]) for k in begun.keys() - masks.keys())
 
 
 def _stopped(config, data, folder, start):
