@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crackgeo.errors import InputError, UsageError
+from crackgeo.errors import InputError, ModelError, UsageError
+from crackgeo.models.compact import without_outline
 from crackgeo.models.protocol import Segmenter
 from crackgeo.models.registry import load_model
 
@@ -53,22 +54,38 @@ def load_teacher(name_or_path: str, crop_px: int, device: torch.device) -> Teach
     Raises
     ------
     ModelError
-        No such model.
+        No such model, or the checkpoint does not say which network it is of.
     UsageError
-        Crops are not of its size.
+        Crops are not of its size; it says where outlines lie, not how sure its mask is.
     """
     if name_or_path.endswith(CHECKPOINT_SUFFIX):
-        state = read_state(Path(name_or_path))
-        network = load_network(state["config"]["train"]["network"], state["ema"])
+        network = _trained(Path(name_or_path))
         network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return partial(teach_here, network)
     teacher = load_model(name_or_path)
+    if teacher.info.outline:
+        raise UsageError(
+            f"the teacher {name_or_path} says above 0.5 where outlines lie, not what its mask is",
+            "name the checkpoint that it was exported from, or a model without an outline",
+        )
     if crop_px != teacher.info.tile_px:
         raise UsageError(
             f"the teacher {name_or_path} sees {teacher.info.tile_px} px, crops have {crop_px}",
             f"set crop_px = {teacher.info.tile_px} in [augment]",
         )
     return partial(teach, teacher)
+
+
+def _trained(path: Path) -> nn.Module:
+    """The network of a checkpoint, without its outline."""
+    state = read_state(path)
+    try:
+        return load_network(state["config"]["train"]["network"], without_outline(state["ema"]))
+    except (KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"{path}: does not say which network it is of ({error})",
+            "name a checkpoint that crackgeo train wrote",
+        ) from error
 
 
 @torch.no_grad()

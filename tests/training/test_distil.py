@@ -19,8 +19,9 @@ from survey import write_raster
 from test_models_cracksam import TINY
 
 from crackgeo import cli
-from crackgeo.errors import InputError, UsageError
+from crackgeo.errors import InputError, ModelError, UsageError
 from crackgeo.models.checkpoint import model_metadata
+from crackgeo.models.compact import CompactNet, without_outline
 from crackgeo.models.deltas import DeltaSpec
 from crackgeo.models.modelfile import save_model
 from crackgeo.models.registry import load_model
@@ -175,7 +176,27 @@ def test_a_checkpoint_teaches(data, config, tmp_path):
     torch.testing.assert_close(teacher(image), said, atol=0.02, rtol=0)  # it computes in bf16
     taught = replace(config, train=replace(config.train, teacher=str(path)))
     train(taught, data, tmp_path / "pupil", lambda _: None)
+
+    bare = tmp_path / "bare.pt"
+    torch.save({"ema": torch.load(path)["ema"], "iteration": 1}, bare)
+    with pytest.raises(ModelError, match="does not say which network"):
+        load_teacher(str(bare), 448, CPU)
     assert (tmp_path / "pupil" / "checkpoint.pt").exists()
+
+
+def test_a_teacher_says_masks_not_outlines(config, data, tmp_path, monkeypatch):
+    torch.manual_seed(4)
+    ema = CompactNet(outline=True).state_dict()
+    saved = {"ema": ema, "iteration": 1, "config": {"train": {"network": "compact"}}}
+    torch.save(saved, tmp_path / "outline.pt")
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        mask = load_network("compact", without_outline(ema))(image).sigmoid()
+    said = load_teacher(str(tmp_path / "outline.pt"), 448, CPU)(image)
+    torch.testing.assert_close(said, mask, atol=0.02, rtol=0)
+    monkeypatch.setattr(distil, "load_model", load_model)
+    with pytest.raises(UsageError, match="where outlines lie"):
+        load_teacher("compact", 448, CPU)
 
 
 def test_a_teacher_may_see_in_better_light(config, data, tmp_path, monkeypatch):
