@@ -82,7 +82,7 @@ class TrainConfig:
     `learn` "outline" keeps the mask as it is and learns the crack's own outline beside it (see
     `crackgeo.models.compact`); its P is meant to be learned by entropy alone, so with `dice_weight`
     and `skeleton_weight` 0. Labels of `narrow_sets` become what is dark.
-    `network` is one of `networks.NAMES`; all but `compact` are there to be compared with it.
+    `network` is one of `networks.NAMES`; `hed` teaches `compact`, others are compared with it.
     `workers` processes prepare samples; one keeps up with a processor, a card wants several.
     `teacher` names a model, or a checkpoint of `crackgeo train`, whose probabilities are learned,
     see `distil`; `crackgeo train --teacher` names another. `taught_share` is its share of the loss,
