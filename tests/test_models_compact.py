@@ -59,16 +59,41 @@ def test_fusing_changes_nothing_but_the_last_digits(network, image):
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in fused.modules())
 
 
-def test_without_a_crack_the_look_at_the_outline_is_spared(network, image):
+def test_the_outline_is_looked_at_where_there_is_a_crack(network):
     network = load_compact({k: v.clone() for k, v in network.state_dict().items()})
-    network.final.outline.register_forward_hook(lambda *_: looks.append(1))
     looks: list[int] = []
-    for bias, asked in ((-99.0, 0), (99.0, 1)):
+    network.final.outline.register_forward_hook(lambda *_: looks.append(1))
+    images = torch.randn(2, 3, 160, 96)
+    for bias, asked in ((-99.0, 0), (99.0, 1)):  # all at once where there is crack everywhere
+        looks.clear()
         with torch.inference_mode():
             network.final.head.bias.fill_(bias)
-            p = network(image).sigmoid()
+            p = network(images).sigmoid()
         assert len(looks) == asked
         assert bool((p > 0.5).any()) == bool(asked)
+
+
+def test_looks_at_parts_say_what_a_look_at_all_says(network):
+    network = load_compact({k: v.clone() for k, v in network.state_dict().items()})
+    images = torch.randn(2, 3, 416, 224)  # squares of 64 px and what is left of them
+    with torch.inference_mode():
+        mask, outline = network.heads(images).split(1, dim=1)
+        level = mask.flatten().sort().values[-9:-7].mean()  # eight pixels of crack
+        network.final.head.bias -= level
+        looks: list[int] = []
+        hook = network.final.outline.register_forward_hook(lambda *_: looks.append(1))
+        found = network(images)
+        hook.remove()
+    assert 0 < len(looks) <= 8
+    torch.testing.assert_close(found, with_rim(mask - level, outline), atol=1e-5, rtol=1e-5)
+
+
+def test_the_outline_is_learned_from_whole_pictures(network, image):
+    learning = restore_compact(network.state_dict())
+    with torch.no_grad():
+        learning.final.head.bias.fill_(99.0)
+    learning(image).sum().backward()
+    assert learning.final.outline.look.conv.weight.grad.abs().max() > 0
 
 
 def test_the_outline_costs_little_and_a_tile_less_than_ten_gigaflop():

@@ -11,7 +11,7 @@ from .config import AugmentConfig
 Image = NDArray[np.float32]
 Rng = np.random.Generator
 BLUR_PX = (0.4, 4.0)  # deviations; the paper's second noise blurs by 3.5 px
-SMALL_PX = 200  # pictures smaller than this are enlarged, or a crop would be mostly mirror image
+SMALL_PX = 200  # pictures smaller than this are enlarged, see `AugmentConfig.enlarge`
 
 
 def augment(
@@ -94,7 +94,7 @@ def _scale_and_turn(
     low, high = np.log(config.scale)
     scale = 1.0 if plain else float(np.exp(rng.uniform(low, high)))
     if min(label.shape) < SMALL_PX:
-        scale = max(scale, 1.0) * 1.4
+        scale = max(scale, 1.0) * config.enlarge
     if not plain and rng.random() < config.rotate_any:
         return scale, float(rng.uniform(-180, 180))
     return scale, 90.0 * float(rng.integers(4))

@@ -44,7 +44,8 @@ class AugmentConfig:
     """Probabilities and ranges of the augmentations; sizes in pixels.
 
     `plain` is the share of the crops that are cut, mirrored and given quarter turns, but else are
-    as they will be met: their own scale, light and sharpness. Very small pictures are enlarged.
+    as they will be met: their own scale, light and sharpness. Very small pictures are enlarged by
+    `enlarge`, lest a crop be mostly mirror images; with `collage` they need not be.
     `collage` is the share of the pictures with a side shorter than a crop that get others of their
     set beside them, where else their own mirror images would be. With `inside` a crop that is not
     turned lies within its picture where that is large enough.
@@ -63,6 +64,7 @@ class AugmentConfig:
     grey: float
     hue: float = 0.0
     plain: float = 0.0
+    enlarge: float = 1.4
     collage: float = 0.0
     inside: bool = False
 
@@ -85,10 +87,10 @@ class TrainConfig:
     `network` is one of `networks.NAMES`; `hed` teaches `compact`, others are compared with it.
     `workers` processes prepare samples; one keeps up with a processor, a card wants several.
     `teacher` names a model, or a checkpoint of `crackgeo train`, whose probabilities are learned,
-    see `distil`; `crackgeo train --teacher` names another. `taught_share` is its share of the loss,
-    the rest is that of the labels; of 1 the labels are not looked at. With `taught_clear` the
-    teacher sees crops before light, dirt and the camera changed them, and the network learns to say
-    the same in worse light.
+    see `distil`, or a list of them that take turns, one an iteration; `crackgeo train --teacher`
+    names others. `taught_share` is its share of the loss, the rest is that of the labels; of 1 the
+    labels are not looked at. With `taught_clear` the teacher sees crops before light, dirt and the
+    camera changed them, and the network learns to say the same in worse light.
     """
 
     seed: int
@@ -105,7 +107,7 @@ class TrainConfig:
     learn: Learn = "all"
     network: str = "compact"
     stop_after: int | None = None
-    teacher: str | None = None
+    teacher: str | tuple[str, ...] | None = None
     taught_share: float = 1.0
     taught_clear: bool = False
     decay_share: float | None = None
@@ -120,7 +122,7 @@ class TrainConfig:
             raise UsageError(f"precision {self.precision!r} is neither fp32 nor bf16")
         if self.learn not in get_args(Learn):
             raise UsageError(f"learn {self.learn!r} is neither all nor outline")
-        if self.teacher is not None and self.learn == "outline":
+        if self.teachers and self.learn == "outline":
             raise UsageError("a teacher has no outline", 'set learn = "all", or no teacher')
         if not 0 < self.taught_share <= 1:
             raise UsageError("taught_share is a share of the loss, above 0 and at most 1")
@@ -128,6 +130,12 @@ class TrainConfig:
             raise UsageError(f"workers counts from 1, not {self.workers}")
         if self.decay_share is not None and not 0 < self.decay_share <= 1:
             raise UsageError("decay_share is a share of the run, above 0 and at most 1")
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """All that are learned from beside labels."""
+        named = self.teacher or ()
+        return (named,) if isinstance(named, str) else named
 
     @property
     def last(self) -> int:

@@ -71,7 +71,7 @@ def train(
         `checkpoint_every` iterations and when the run is interrupted.
     """
     cv2.setNumThreads(1)
-    if config.train.taught_share < 1 and config.train.teacher is None:
+    if config.train.taught_share < 1 and not config.train.teachers:
         raise UsageError("the configuration wants a teacher", "name a model with --teacher")
     out_dir.mkdir(parents=True, exist_ok=True)
     run = _Run(config, out_dir / "checkpoint.pt", resolve_devices(device)[0], start)
@@ -95,7 +95,7 @@ def train(
 
 def _samples(records: Sequence[Record], config: Config) -> CrackDataset:
     train = config.train
-    labelled = train.teacher is None or train.taught_share < 1
+    labelled = not train.teachers or train.taught_share < 1
     kind = CrackDataset if labelled else UnlabelledDataset
     return kind(records, config)
 
@@ -163,8 +163,8 @@ class _Run:
         self.net = network.to(device, memory_format=torch.channels_last)
         self.iteration = 0
         self.optimizer = _optimizer(self.net, config)
-        name, crop_px = config.train.teacher, config.augment.crop_px
-        self.teacher = None if name is None else load_teacher(name, crop_px, device)
+        names, crop_px = config.train.teachers, config.augment.crop_px
+        self.teachers = [load_teacher(name, crop_px, device) for name in names]
         if checkpoint.exists():
             self._load()
         else:
@@ -227,13 +227,13 @@ class _Run:
 
     def _loss(self, logits: Tensor, image: Tensor, label: Tensor) -> Tensor:
         train = self.config.train
-        labels = 1.0 if self.teacher is None else 1 - train.taught_share
+        labels = 1 - train.taught_share if self.teachers else 1.0
         loss = logits.new_zeros(())
         if labels:
             told = crack_loss(logits, label, train.dice_weight, train.skeleton_weight)
             loss = loss + labels * told
-        if self.teacher is not None:
-            said = self.teacher(image)
+        if self.teachers:
+            said = self.teachers[self.iteration % len(self.teachers)](image)
             loss = loss + (1 - labels) * taught_loss(logits, said, train.dice_weight)
         return loss
 

@@ -38,9 +38,10 @@ from .options import console_options
 )
 @click.option(
     "--teacher",
+    multiple=True,
     metavar="MODEL",
     help="Learn what this model, or this checkpoint of crackgeo train, says, as the configuration "
-    "weighs it.",
+    "weighs it. Given several times: they take turns.",
 )
 @click.option(
     "--device",
@@ -62,7 +63,7 @@ def train_command(
     data: Path,
     output: Path,
     start: tuple[Path, ...],
-    teacher: str | None,
+    teacher: tuple[str, ...],
     device: str,
     seed: int | None,
 ) -> None:
@@ -79,7 +80,7 @@ def train_command(
         raise UsageError(f"crackgeo train needs the package {error.name}", EXTRA) from error
 
     asked = load_config(config)
-    given = {"seed": seed, "teacher": teacher}
+    given = {"seed": seed, "teacher": teacher or None}
     told = {name: value for name, value in given.items() if value is not None}
     asked = replace(asked, train=replace(asked.train, **told))
     with console.monitor() as monitor:

@@ -224,3 +224,23 @@ def test_a_teacher_may_see_in_better_light(config, data, tmp_path, monkeypatch):
     monkeypatch.setattr(distil, "load_model", lambda name: Watched())
     train(config, data, tmp_path / "run", lambda _: None)
     assert (seen[0][0] == clear.permute(1, 2, 0).numpy()).all()
+
+
+def test_several_teachers_take_turns(config, data, tmp_path, monkeypatch):
+    asked = []
+
+    class Named(DarkModel):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+        def predict(self, pixels):
+            asked.append(self.name)
+            return super().predict(pixels)
+
+    monkeypatch.setattr(distil, "load_model", Named)
+    told = replace(config.train, teacher=("first", "second"), iterations=3)
+    train(replace(config, train=told), data, tmp_path / "run", lambda _: None)
+    assert asked == ["first", "second", "first"]
+    assert replace(told, teacher="one").teachers == ("one",)
+    assert replace(told, teacher=None).teachers == ()
