@@ -368,6 +368,17 @@ def test_a_picture_is_fitted_by_cutting_and_mirroring_alone(shape, wanted):
         assert (fitted == upright[: wanted[0], : wanted[1]]).all()
 
 
+def test_a_very_small_picture_is_enlarged_or_keeps_its_scale(config):
+    striped = np.zeros((120, 130, 3), np.uint8)
+    striped[:, ::2] = 200
+    mask = np.zeros((120, 130), np.uint8)
+    asked = replace(config.augment, plain=1.0, inside=True)
+    for enlarge, as_it_is in ((1.0, True), (1.4, False)):
+        scaled = replace(asked, enlarge=enlarge)
+        x, _ = augment(striped, mask, scaled, np.random.default_rng(3))
+        assert (set(np.unique(x)) == {0, 200}) == as_it_is
+
+
 def test_small_pictures_get_others_of_their_set_beside_them(data, config, monkeypatch):
     seen = []
 
