@@ -145,6 +145,7 @@ def crack_table(
     geometry: NDArray[np.object_],
     grid: Grid,
     width_error_px: float,
+    width_error_share: float,
 ) -> FeatureTable:
     """The layer `cracks`; docs/layers.md names the fields.
 
@@ -152,7 +153,8 @@ def crack_table(
     ----------
     network_id : int64 `[c]`
     geometry : lines `[c]`
-    width_error_px : standard error of widths that comes from the model, in pixels
+    width_error_px, width_error_share : standard error of widths that comes from the model: pixels,
+        plus a share of the width
     """
     small = small_units(grid)
     length = lines.total(lines.step_lengths_m)
@@ -161,6 +163,7 @@ def crack_table(
     mean, sd = widths["mean"], widths["sd"]
     measured = lines.total(lines.weights_m * lines.used)
     independent = np.maximum(measured / np.maximum(2 * mean, gsd), 1.0)
+    model_error = width_error_px * gsd + width_error_share * mean
     columns = {
         "crack_id": np.arange(1, len(lines) + 1),
         "network_id": network_id,
@@ -169,7 +172,7 @@ def crack_table(
         "width_p95_mm": widths["p95"] * small,
         "width_max_mm": widths["max"] * small,
         "width_sd_mm": sd * small,
-        "width_unc_mm": np.hypot(width_error_px * gsd, sd / np.sqrt(independent)) * small,
+        "width_unc_mm": np.hypot(model_error, sd / np.sqrt(independent)) * small,
         "area_m2": length * mean,
         **_shape_columns(lines, length),
         "conf_mean": lines.total(lines.conf * lines.weights_m) / lines.total(lines.weights_m),

@@ -25,7 +25,8 @@ class Provenance:
     version : of crackgeo
     input_name, input_width_px, input_height_px, input_bytes, input_header_sha256 : the raster
     model, model_sha256, device : what computed the probabilities, and on what
-    threshold, threshold_low, min_length_px, outline, width_error_px : see `ModelInfo`
+    threshold, threshold_low, min_length_px, outline, width_error_px, width_error_share : see
+        `ModelInfo`
     n_tiles : tiles that the model looked at
     options : every option of the prediction by its name
     inputs : each raster with its name and either size and checksum or the error it gave
@@ -46,6 +47,7 @@ class Provenance:
     min_length_px: float = ModelInfo("", "").min_length_px
     outline: float = ModelInfo("", "").outline
     width_error_px: float = ModelInfo("", "").width_error_px
+    width_error_share: float = ModelInfo("", "").width_error_share
     n_tiles: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[Mapping[str, Any], ...] = ()
@@ -75,6 +77,7 @@ class Provenance:
             min_length_px=info.min_length_px,
             outline=info.outline,
             width_error_px=info.width_error_px,
+            width_error_share=info.width_error_share,
         )
 
     def vector_spec(

@@ -95,6 +95,7 @@ def run_vectorization(
             raster.grid,
             spec,
             width_error_px=source.width_error_px,
+            width_error_share=source.width_error_share,
             monitor=monitor,
             stations_m=rules.stations_m,
         )

@@ -44,6 +44,7 @@ def vectorize(
     spec: VectorSpec = VectorSpec(),  # noqa: B008 - frozen
     *,
     width_error_px: float = 1.0,
+    width_error_share: float = 0.0,
     monitor: Monitor = SILENT,
     stations_m: float | None = None,
     workers: int = 2,
@@ -55,7 +56,8 @@ def vectorize(
     source : probabilities, read by windows from several threads
     grid : size and place of the raster
     spec : thresholds and rules; `block_px` changes memory, never the result
-    width_error_px : standard error of a width that comes from the model itself (pixels)
+    width_error_px, width_error_share : standard error of a width that comes from the model itself:
+        pixels, plus a share of the width
     monitor : progress and cancelling
     stations_m : spacing of `width_stations` along each crack, metres on the ground
     workers : threads
@@ -70,7 +72,7 @@ def vectorize(
     UsageError : numbers that make no sense
     Cancelled : the monitor asked to stop
     """
-    _check(source, grid, width_error_px, stations_m, workers)
+    _check(source, grid, min(width_error_px, width_error_share), stations_m, workers)
     skeleton = skeletonize(source, spec, workers=workers, monitor=monitor)
     skeleton = _reaching(skeleton, high_code(spec))
     branches, nodes = _network(source, skeleton, grid, spec, workers, monitor)
@@ -82,7 +84,8 @@ def vectorize(
         geometry = line_geometries(branches, cracks, grid, spec)
     lines = crack_lines(branches, cracks, grid)
     crack_network = network[cracks.branch[cracks.offsets[:-1]]]
-    table = crack_table(lines, crack_network, geometry, grid, width_error_px)
+    errors = (width_error_px, width_error_share)
+    table = crack_table(lines, crack_network, geometry, grid, *errors)
     return Vectors(
         cracks=table,
         crack_polygons=polygon_table(skeleton, branches, network, table, grid),
@@ -94,7 +97,7 @@ def vectorize(
 def _check(
     source: ProbabilitySource,
     grid: Grid,
-    width_error_px: float,
+    width_error: float,
     stations_m: float | None,
     workers: int,
 ) -> None:
@@ -102,8 +105,8 @@ def _check(
         raise UsageError(f"the probabilities are {source.shape} pixels, the grid is {grid.shape}")
     if stations_m is not None and not stations_m > 0:
         raise UsageError(f"--stations must be a positive length, not {stations_m}")
-    if not width_error_px >= 0:
-        raise UsageError(f"the width error must not be negative, but is {width_error_px}")
+    if not width_error >= 0:
+        raise UsageError(f"the width error must not be negative, but is {width_error}")
     if workers < 1:
         raise UsageError(f"at least one worker is needed, not {workers}")
 

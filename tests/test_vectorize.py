@@ -322,6 +322,18 @@ def test_uncertainty_has_the_model_and_the_scatter_in_it():
     assert one == pytest.approx(np.hypot(none, 1.0))
 
 
+def test_the_models_error_may_grow_with_the_width():
+    codes = synth.codes(straight().probability)
+    grid = Grid(codes.shape[1], codes.shape[0], Affine(2, 0, 0, 0, -2, 0))
+    columns = vectorize(
+        ArraySource(codes), grid, width_error_px=0.5, width_error_share=0.1
+    ).cracks.columns
+    expected = 0.5 * 2 + 0.1 * columns["width_mean_mm"][0]
+    assert columns["width_unc_mm"][0] == pytest.approx(expected, rel=0.01)
+    with pytest.raises(UsageError, match="must not be negative"):
+        vectorize(ArraySource(codes), grid, width_error_share=-0.1)
+
+
 def test_narrower_than_a_pixel_is_said():
     truth = straight(0.7)
     columns = run(synth.codes(truth.probability)).cracks.columns

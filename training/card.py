@@ -79,10 +79,12 @@ def _calibration_lines(c: Calibration) -> list[str]:
         f"is at least {c.min_length_px:g} px long",
         f"- of {c.negatives} crack-free pictures {c.clean_share:.1%} stay without an object",
     ]
-    if c.width_error_px is not None and c.width_bias_px is not None:
+    if c.width_error_px is not None and c.width_bias_px is not None and c.width_error_line:
+        base_px, share = c.width_error_line
         lines.append(
             f"- width on true outlines (deepcrack val): mean absolute error "
-            f"{c.width_error_px:.2f} px, bias {c.width_bias_px:+.2f} px"
+            f"{c.width_error_px:.2f} px, bias {c.width_bias_px:+.2f} px; of a single width, "
+            f"{base_px:.2f} px and {share:.1%} of it are to be expected"
         )
     return [*lines, "", *_reliability_table(c.reliability)]
 

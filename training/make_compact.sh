@@ -15,10 +15,12 @@ draw() { # name, then options of draw_set
     python -m crackgeo_training.draw_set -o "$data/$name" "$@" && touch "$data/$name/done"
 }
 
-run() { # number of the run, its configuration, its teacher or -, the runs it starts from
-    number=$1 config=$2 teacher=$3 && shift 3
+run() { # number of the run, its configuration, its teachers with commas or -, the runs it starts from
+    number=$1 config=$2 teachers=$3 && shift 3
     for before in "$@"; do set -- "$@" --start "$work/$before/checkpoint.pt" && shift; done
-    test "$teacher" = - || set -- "$@" --teacher "$work/$teacher/checkpoint.pt"
+    for teacher in $(echo "$teachers" | tr -d - | tr , ' '); do
+        set -- "$@" --teacher "$work/$teacher/checkpoint.pt"
+    done
     crackgeo train "$configs/$config.toml" --data "$data" -o "$work/$number" "$@"
 }
 
@@ -37,8 +39,12 @@ run 7 compact_7 - 4 5
 draw drawn_6 --pavements 160 --walls 1500 --seed 11001
 run teacher teacher -
 run 8 compact_8 teacher 2 5 6 7
-run outline compact_outline - 8
 run 9 compact_9 8 8
-run outline_2 compact_outline_2 - outline 9
+draw drawn_7 --pavements 60 --walls 1200 --seed 13001
+run 10 compact_10 teacher,8 8 9
+run outline compact_outline - 10
+run 11 compact_11 10 10
+run 12 compact_12 10 10
+run outline_2 compact_outline_2 - outline 8 9 11 12
 python -m crackgeo_training.export "$work/outline_2/checkpoint.pt" --data "$data" --level-set deepcrack \
     -o "$work/compact.safetensors" --overwrite

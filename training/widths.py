@@ -39,10 +39,10 @@ def stations(
     return places, np.asarray(table.columns["width_mm"], np.float64)
 
 
-def width_errors(
+def width_pairs(
     pictures: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]], spec: VectorSpec
 ) -> NDArray[np.float64]:
-    """Measured minus true width at every station that has a true one near it.
+    """Measured and true width at every station that has a true one near it.
 
     The true width is measured by the same vectorization on the true outline.
 
@@ -53,13 +53,40 @@ def width_errors(
 
     Returns
     -------
-    float64 `[n]`, pixels
+    float64 `[n, 2]`, pixels
     """
-    errors = [np.zeros(0)]
+    pairs = [np.zeros((0, 2))]
     for probability, truth in pictures:
         places, widths = stations(probability, spec)
         true_places, true_widths = stations(truth.astype(np.float32), spec)
         if len(places) and len(true_places):
             far, nearest = cKDTree(true_places).query(places)
-            errors.append((widths - true_widths[nearest])[far <= REACH_PX])
-    return np.concatenate(errors)
+            both = np.stack((widths, true_widths[nearest]), axis=1)
+            pairs.append(both[far <= REACH_PX])
+    return np.concatenate(pairs)
+
+
+def width_errors(
+    pictures: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]], spec: VectorSpec
+) -> NDArray[np.float64]:
+    """Measured minus true widths of `width_pairs`: float64 `[n]`, pixels."""
+    measured, true = width_pairs(pictures, spec).T
+    return np.asarray(measured - true)
+
+
+def error_line(pairs: NDArray[np.float64]) -> tuple[float, float]:
+    """How the mean absolute error grows with the width measured: pixels, and a share of the width.
+
+    The line of least squares through the absolute errors, neither part of it negative; at the mean
+    width it gives the mean absolute error.
+
+    Parameters
+    ----------
+    pairs : of `width_pairs`, at least one
+    """
+    measured, true = pairs.T
+    off = np.abs(measured - true)
+    spread = measured.var()
+    slope = np.mean((measured - measured.mean()) * off) / spread if spread > 0 else 0.0
+    share = float(np.clip(slope, 0, off.mean() / measured.mean()))
+    return float(off.mean() - share * measured.mean()), share

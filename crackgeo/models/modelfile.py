@@ -36,6 +36,7 @@ _RANGES = {
     "min_length_px": (0.0, 1e6),
     "outline": (0.0, 0.99),
     "width_error_px": (0.0, 1e3),
+    "width_error_share": (0.0, 1.0),
     "tile_px": (_SHORTEST_SIDE_PX, 4096),
 }
 _GET_ANOTHER = "get the file again, or make it with: crackgeo models import"

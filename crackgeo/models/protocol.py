@@ -23,7 +23,8 @@ class ModelInfo:
     threshold, threshold_low : probabilities for the hysteresis, chosen on validation data
     min_length_px : networks shorter than this are dropped, chosen on validation data
     outline : probability at a crack's outline, of a model that leaves a rim around it; else 0
-    width_error_px : mean absolute width error on validation outlines; feeds `width_unc_mm`
+    width_error_px, width_error_share : mean absolute error to expect of a width, from validation
+        outlines: the first, plus this share of the width; they feed `width_unc_mm`
     tile_px : side of the square images it takes
     metadata : everything else the file says, as strings
     """
@@ -35,6 +36,7 @@ class ModelInfo:
     min_length_px: float = 20.0
     outline: float = 0.0
     width_error_px: float = 1.0
+    width_error_share: float = 0.0
     tile_px: int = TILE_PX
     metadata: Mapping[str, str] = field(default_factory=dict)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # how a fine-tuned delta wants to be used, and its story: these go on into the model
 _CARRIED = re.compile(
-    r"temperature|threshold|threshold_low|min_length_px|outline|width_error_px"
+    r"temperature|threshold|threshold_low|min_length_px|outline|width_error_(px|share)"
     r"|calibration|finetune.*"
 )
 

@@ -152,6 +152,7 @@ def test_calibrating_a_model_that_is_right_but_modest(data):
     assert got.negatives == 2
     assert got.width_error_px < 0.5
     assert abs(got.width_bias_px) <= got.width_error_px
+    assert 0 <= min(got.width_error_line) <= max(got.width_error_line) < 0.5
 
 
 def test_widths_are_measured_where_the_model_says_its_outlines_lie(data):

@@ -24,7 +24,7 @@ from crackgeo.models.registry import load_model
 
 CURVE = Reliability((0.1, 0.9), (0.2, float("nan")), (0.75, 0.25))
 FIT = Fit(1.5, -0.7, CURVE)
-FAIR = Calibration(1.5, -0.7, 0.55, 0.3, 40.0, CURVE, CURVE, 0.95, 0.8, 60, 1.2, 0.1)
+FAIR = Calibration(1.5, -0.7, 0.55, 0.3, 40.0, CURVE, CURVE, 0.95, 0.8, 60, 1.2, 0.1, (0.9, 0.05))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,8 @@ def test_an_exported_model_loads_with_all_it_was_given(data, checkpoint, tmp_pat
     file = open_model_file(path)
     said = file.info.metadata
     assert (file.temperature, file.info.threshold, file.info.threshold_low) == (1.0, 0.55, 0.3)
-    assert (file.info.min_length_px, file.info.width_error_px) == (40.0, 1.2)
+    assert (file.info.min_length_px, file.info.width_error_px) == (40.0, 0.9)
+    assert file.info.width_error_share == 0.05
     assert evaluation.model_sha256 == file.info.sha256
     assert (said["iterations"], said["command"]) == ("7", "as typed")
     assert json.loads(said["datasets"]) == read_licences(data / "manifest.csv", "train")

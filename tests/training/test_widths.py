@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from crackgeo_training.widths import stations, width_errors
+from crackgeo_training.widths import error_line, stations, width_errors
 
 from crackgeo.specs import VectorSpec
 
@@ -30,3 +30,23 @@ def test_cracks_elsewhere_are_not_compared():
     assert len(width_errors([(np.roll(bar(4), 20, 0), bar(4) > 0)], SPEC)) == 0
     nothing = np.zeros((60, 200), np.float32)
     assert len(width_errors([(nothing, bar(4) > 0), (bar(4), nothing > 0)], SPEC)) == 0
+
+
+def test_errors_grow_with_the_width():
+    true = np.array([2.0, 4.0, 10.0, 20.0, 2.0, 4.0, 10.0, 20.0])
+    off = 0.5 + 0.1 * true
+    measured = true + off
+    fixed, share = error_line(np.stack((measured, true), axis=1))
+    assert fixed + share * measured == pytest.approx(off)
+    assert share == pytest.approx(0.1 / 1.1)
+
+
+def test_errors_that_fall_with_the_width_count_as_level():
+    pairs = np.array([[3.0, 1.0], [10.5, 10.0]])
+    assert error_line(pairs) == (1.25, 0.0)
+    assert error_line(pairs[:1]) == (2.0, 0.0)
+
+
+def test_errors_that_vanish_at_no_width_are_a_share_alone():
+    pairs = np.array([[4.0, 4.0], [12.0, 8.0], [12.0, 8.0]])
+    assert error_line(pairs) == pytest.approx((0, 8 / 28))
