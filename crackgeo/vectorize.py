@@ -72,7 +72,8 @@ def vectorize(
     UsageError : numbers that make no sense
     Cancelled : the monitor asked to stop
     """
-    _check(source, grid, min(width_error_px, width_error_share), stations_m, workers)
+    width_errors = width_error_px, width_error_share
+    _check(source, grid, width_errors, stations_m, workers)
     skeleton = skeletonize(source, spec, workers=workers, monitor=monitor)
     skeleton = _reaching(skeleton, high_code(spec))
     branches, nodes = _network(source, skeleton, grid, spec, workers, monitor)
@@ -84,8 +85,7 @@ def vectorize(
         geometry = line_geometries(branches, cracks, grid, spec)
     lines = crack_lines(branches, cracks, grid)
     crack_network = network[cracks.branch[cracks.offsets[:-1]]]
-    errors = (width_error_px, width_error_share)
-    table = crack_table(lines, crack_network, geometry, grid, *errors)
+    table = crack_table(lines, crack_network, geometry, grid, *width_errors)
     return Vectors(
         cracks=table,
         crack_polygons=polygon_table(skeleton, branches, network, table, grid),
@@ -97,7 +97,7 @@ def vectorize(
 def _check(
     source: ProbabilitySource,
     grid: Grid,
-    width_error: float,
+    width_errors: tuple[float, float],
     stations_m: float | None,
     workers: int,
 ) -> None:
@@ -105,8 +105,9 @@ def _check(
         raise UsageError(f"the probabilities are {source.shape} pixels, the grid is {grid.shape}")
     if stations_m is not None and not stations_m > 0:
         raise UsageError(f"--stations must be a positive length, not {stations_m}")
-    if not width_error >= 0:
-        raise UsageError(f"the width error must not be negative, but is {width_error}")
+    for error in width_errors:
+        if not error >= 0:
+            raise UsageError(f"the width error must not be negative, but is {error}")
     if workers < 1:
         raise UsageError(f"at least one worker is needed, not {workers}")
 

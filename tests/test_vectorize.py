@@ -330,8 +330,9 @@ def test_the_models_error_may_grow_with_the_width():
     ).cracks.columns
     expected = 0.5 * 2 + 0.1 * columns["width_mean_mm"][0]
     assert columns["width_unc_mm"][0] == pytest.approx(expected, rel=0.01)
-    with pytest.raises(UsageError, match="must not be negative"):
-        vectorize(ArraySource(codes), grid, width_error_share=-0.1)
+    for wrong in (-0.1, float("nan")):
+        with pytest.raises(UsageError, match="must not be negative"):
+            vectorize(ArraySource(codes), grid, width_error_share=wrong)
 
 
 def test_narrower_than_a_pixel_is_said():
