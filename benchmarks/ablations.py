@@ -103,7 +103,7 @@ def scores_of(segmenter: Segmenter, data: Path) -> dict[str, Any]:
     records = [r for r in read_manifest(data / "manifest.csv") if r.split != "train"]
     pictures = list(predicted_logits(segmenter, records))
     level = best_level([p for p in pictures if p.set in LEVEL_SETS])
-    rule = ObjectRule(outline=float(1 / (1 + np.exp(-level))))
+    rule = ObjectRule(mask_at=float(1 / (1 + np.exp(-level))))
     done = [score(p.probability(1.0, 0.0), p.truth, rule) for p in pictures]
     val = {r.set for r in records if r.split == "val"}
     own = {

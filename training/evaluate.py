@@ -72,10 +72,10 @@ class Evaluation:
     pictures: tuple[PictureScore, ...]
 
 
-def rule_of(info: ModelInfo, outline: float | None = None) -> ObjectRule:
+def rule_of(info: ModelInfo, mask_at: float | None = None) -> ObjectRule:
     """The rule that a model file asks for; masks at p >= 0.5 unless told otherwise."""
     rule = ObjectRule(info.threshold, info.threshold_low, info.min_length_px)
-    return rule if outline is None else replace(rule, outline=outline)
+    return rule if mask_at is None else replace(rule, mask_at=mask_at)
 
 
 def find_records(data: Path, split: str | None, sets: Sequence[str] = ()) -> list[Record]:
@@ -132,7 +132,7 @@ def evaluate(
     ----------
     segmenter : the model
     records : the pictures
-    rule : outline, thresholds and shortest object; None takes the model's own
+    rule : where masks end, thresholds and shortest object; None takes the model's own
     variants : disturbances, see `noise.disturb`
     monitor : progress in pictures; may cancel
     """

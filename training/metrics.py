@@ -33,13 +33,13 @@ class ObjectRule:
     threshold : a network must reach this probability somewhere
     threshold_low : and is followed down to this one
     min_length_px : networks with fewer centreline pixels are dropped
-    outline : pixel masks are p >= outline, whatever the network; 0.5 is argmax, as published
+    mask_at : pixel masks are p >= mask_at, whatever the network; 0.5 is argmax, as published
     """
 
     threshold: float = 0.5
     threshold_low: float = 0.25
     min_length_px: float = 20.0
-    outline: float = 0.5
+    mask_at: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def score(probability: NDArray[np.float32], truth: Mask, rule: ObjectRule) -> Sc
     ----------
     probability : float32 `[H, W]` in [0, 1]
     truth : bool `[H, W]`
-    rule : outline of the mask, and what counts as an object
+    rule : where masks end, and what counts as an object
     """
-    mask = probability >= rule.outline
+    mask = probability >= rule.mask_at
     parts = {"n": 1.0, **_overlap(mask, truth), **_tolerant(mask, truth)}
     parts |= _centrelines(mask, truth)
     parts |= _crack_free(mask, truth, probability, rule)

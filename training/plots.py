@@ -44,7 +44,7 @@ def _threshold_plot(evaluation: Evaluation) -> Any:
     for score in clean:
         left.plot(thresholds, score.sweep.f1, label=score.set)
         right.plot(score.sweep.recall, score.sweep.precision, label=score.set)
-    left.axvline(evaluation.rule.outline, color="grey", linestyle=":")
+    left.axvline(evaluation.rule.mask_at, color="grey", linestyle=":")
     left.set(xlabel="threshold", ylabel="F1, pooled pixels", ylim=(0, 1))
     right.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1))
     left.legend(fontsize="x-small")

@@ -106,6 +106,6 @@ def _write_files(evaluation: Evaluation, folder: Path) -> None:
 def _rule_line(evaluation: Evaluation) -> str:
     rule = evaluation.rule
     return (
-        f"Mask: p >= {rule.outline:g}. Object rule: a network reaches {rule.threshold:g}, is "
+        f"Mask: p >= {rule.mask_at:g}. Object rule: a network reaches {rule.threshold:g}, is "
         f"followed down to {rule.threshold_low:g} and is at least {rule.min_length_px:g} px long."
     )

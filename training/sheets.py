@@ -26,12 +26,12 @@ def panel(
     image: Picture,
     truth: NDArray[np.bool_],
     probability: NDArray[np.float32],
-    outline: float,
+    mask_at: float,
     caption: str,
     side_px: int = 300,
 ) -> Picture:
     """One row of a sheet: image, truth, probability, outcome; uint8 `[h, w, 3]` RGB."""
-    mask = probability >= outline
+    mask = probability >= mask_at
     marked = image.copy()
     marked[truth] = GREEN
     outcome = (image * 0.45).astype(np.uint8)
@@ -62,7 +62,7 @@ def write_sheet(
     segmenter: Segmenter,
     records: Sequence[Record],
     captions: Sequence[str],
-    outline: float = 0.5,
+    mask_at: float = 0.5,
 ) -> None:
     """Predict pictures again and write them as one sheet.
 
@@ -74,7 +74,7 @@ def write_sheet(
     pairs = [read_pair(record) for record in records]
     maps = predict_images(segmenter, (image for image, _ in pairs))
     rows = [
-        panel(image, mask > 0, probability, outline, caption)
+        panel(image, mask > 0, probability, mask_at, caption)
         for (image, mask), probability, caption in zip(pairs, maps, captions, strict=True)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def write_extremes(
     segmenter: Segmenter,
     pictures: Sequence[PictureScore],
     count: int,
-    outline: float = 0.5,
+    mask_at: float = 0.5,
 ) -> list[Path]:
     """Write the worst and the best pictures of each set by 2 px F1: `SET_worst.png`, ..."""
     paths = []
@@ -98,6 +98,6 @@ def write_extremes(
             captions = [
                 f"{p.record.image.stem}  IoU {p.iou:.3f}  2 px F1 {p.f1_2px:.3f}" for p in chosen
             ]
-            write_sheet(path, segmenter, [p.record for p in chosen], captions, outline)
+            write_sheet(path, segmenter, [p.record for p in chosen], captions, mask_at)
             paths.append(path)
     return paths

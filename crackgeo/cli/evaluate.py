@@ -137,5 +137,5 @@ def _score_model(
             write_report(result, output)
             write_plots(result, output)
             if sheets:
-                write_extremes(output, segmenter, result.pictures, sheets, rule.outline)
+                write_extremes(output, segmenter, result.pictures, sheets, rule.mask_at)
     console.result(to_dict(result), to_markdown(result.scores))

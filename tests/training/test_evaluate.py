@@ -81,7 +81,7 @@ def test_a_report_that_cannot_be_written_is_said(data, tmp_path):
 def test_the_rule_is_the_models_own_unless_told_otherwise():
     info = ModelInfo("m", "0", 0.6, 0.35, 33)
     assert rule_of(info) == ObjectRule(0.6, 0.35, 33)
-    assert rule_of(info, 0.3) == ObjectRule(0.6, 0.35, 33, outline=0.3)
+    assert rule_of(info, 0.3) == ObjectRule(0.6, 0.35, 33, mask_at=0.3)
 
 
 def test_cancelling_stops_between_pictures(data):
