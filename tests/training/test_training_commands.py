@@ -43,7 +43,7 @@ def test_evaluate_gives_json_and_files(data, dark, capsys, tmp_path):
     assert cli.run(["evaluate", *arguments, "--sheets", "1", "--threshold", "0.3"]) == 0
     stored = json.loads(capsys.readouterr().out)
     assert {s["variant"] for s in stored["scores"]} == {"clean", "noise1", "noise2"}
-    assert stored["rule"]["outline"] == 0.3
+    assert stored["rule"]["mask_at"] == 0.3
     names = {p.name for p in tmp_path.iterdir()}
     tables = {"scores.md", "scores.csv", "scores.json"}
     assert names == tables | {"thresholds.png", "wide_best.png", "wide_worst.png"}
