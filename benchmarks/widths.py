@@ -7,13 +7,15 @@ Pictures of `val`, of masonry (never trained on) and drawn pavements and walls t
 vectorized as `crackgeo map` does it. Where masks are true outlines, widths are compared with those
 of the masks every 5 px; on the drone sets, whose labels are lines of constant width, with the mean
 width of what is dark in the label (`narrow`), a rule and no measured truth. --every takes each
-so-manieth picture of masonry and of the drawn ones.
+so-manieth picture of masonry and of the drawn ones. A last table says how the error on deepcrack
+grows with the width measured, and how much of it is a few pictures'.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -22,7 +24,8 @@ from crackgeo_training.data import IGNORE, Record, read_manifest, read_pair
 from crackgeo_training.evaluate import predicted
 from crackgeo_training.metrics import centrelines
 from crackgeo_training.narrow import narrow
-from crackgeo_training.widths import stations, width_errors
+from crackgeo_training.widths import stations, width_errors, width_pairs
+from numpy.typing import NDArray
 
 from crackgeo.models.compact import load_compact, without_outline
 from crackgeo.models.modelfile import open_model_file
@@ -32,6 +35,8 @@ from crackgeo.models.runtime import Scaling, TorchSegmenter
 from crackgeo.specs import VectorSpec
 
 OUTLINED = ("deepcrack", "cfd", "masonry", "drawn_pavement", "drawn_wall")
+CLASSES_PX = (0, 2, 3, 4, 6, 9, 13, 20, np.inf)
+WORST = 3  # pictures
 CONSTANT = ("uav_crackx4", "uav_crackx8", "uav_crackx16")
 
 
@@ -88,13 +93,40 @@ def dark_width_px(records: Sequence[Record]) -> tuple[float, float]:
     return label / length, dark / length
 
 
+def print_by_width(model: Segmenter, records: Sequence[Record]) -> None:
+    """The error by the width measured, beside what the model file says of it, and by picture."""
+    of_pictures = [width_pairs([found], spec_of(model.info)) for found in predicted(model, records)]
+    measured, true = np.concatenate(of_pictures).T
+    off, info = np.abs(measured - true), model.info
+    print("\n| width measured, px | stations | bias | mean abs. | as the file says |")
+    print("|---|---|---|---|---|")
+    for low, high in pairwise(CLASSES_PX):
+        at = (measured >= low) & (measured < high)
+        if at.any():
+            said = info.width_error_px + info.width_error_share * measured[at].mean()
+            bias = (measured - true)[at].mean()
+            row = f"{at.sum()} | {bias:+.2f} | {off[at].mean():.2f} | {said:.2f}"
+            wide = f"{low} to {high}" if np.isfinite(high) else f"{low} and more"
+            print(f"| {wide} | {row} |")
+    worst = sorted(of_pictures, key=_total_error)[-WORST:]
+    rest = len(off) - len(worst[-1])
+    share = sum(map(_total_error, worst)) / off.sum()
+    alone = (off.sum() - _total_error(worst[-1])) / rest
+    print(f"\nThe {WORST} worst of {len(records)} pictures have {share:.0%} of the error;", end=" ")
+    print(f"without the worst the mean absolute error is {alone:.2f} px.")
+
+
+def _total_error(pairs: NDArray[np.float64]) -> float:
+    return float(np.abs(pairs[:, 0] - pairs[:, 1]).sum())
+
+
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--drawn", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--model", default="compact", help="Name or file of a `compact`.")
 @click.option("--every", default=4, help="Take each so-manieth picture of the large sets.")
 def main(data: Path, drawn: Path | None, model: str, every: int) -> None:
-    """Print two tables."""
+    """Print three tables."""
     mask, whole = load(model)
     records = [r for r in read_manifest(data / "manifest.csv") if r.split == "val"]
     large = [r for r in read_manifest(data / "manifest.csv") if r.set == "masonry"]
@@ -113,6 +145,7 @@ def main(data: Path, drawn: Path | None, model: str, every: int) -> None:
         row = " | ".join(f"{v:.1f}" for v in dark_width_px(own))
         found = f"{mean_width_px(mask, own):.1f} | {mean_width_px(whole, own):.1f}"
         print(f"| {name} | {row} | {found} |", flush=True)
+    print_by_width(whole, [r for r in records if r.set == OUTLINED[0]])
 
 
 if __name__ == "__main__":

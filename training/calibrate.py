@@ -24,7 +24,7 @@ from .evaluate import predicted
 from .objects import HIGHS, LOWS, MIN_LENGTHS_PX, LineTable, line_table
 from .predict_images import predict_images
 from .scenes import draw_negative
-from .widths import error_line, width_pairs
+from .widths import WidthErrors, width_pairs, width_summary
 
 STAGE = "calibrate"
 DRAWN = 48
@@ -69,12 +69,11 @@ class Calibration:
     ----------
     temperature, offset : see `Fit`
     threshold, threshold_low, min_length_px : the object rule
-    width_error_px, width_bias_px : mean absolute and mean error on true outlines, if measured
-    width_error_line : how the first grows with the width, see `widths.error_line`
     reliability, reliability_before : on validation, with and without the calibration
     clean_share : share of the crack-free pictures without an object
     line_f1 : mean over sets of the F1 of centrelines at 4 px under the rule
     negatives : how many crack-free pictures there were
+    widths : errors on true outlines, if measured
     """
 
     temperature: float
@@ -87,9 +86,7 @@ class Calibration:
     clean_share: float
     line_f1: float
     negatives: int
-    width_error_px: float | None = None
-    width_bias_px: float | None = None
-    width_error_line: tuple[float, float] | None = None
+    widths: WidthErrors | None
 
 
 def drawn_negatives(count: int = DRAWN) -> Iterator[NDArray[np.uint8]]:
@@ -160,8 +157,6 @@ def calibrate(
         outline=segmenter.info.outline,
     )
     outlined = ((p.probability(), p.truth) for p in cracked if p.set in outlined_sets)
-    widths = width_pairs(outlined, spec)
-    errors = widths[:, 0] - widths[:, 1]
     return Calibration(
         fit.temperature,
         fit.offset,
@@ -171,9 +166,7 @@ def calibrate(
         clean_share=rule[3],
         line_f1=rule[4],
         negatives=len(free),
-        width_error_px=float(np.abs(errors).mean()) if len(errors) else None,
-        width_bias_px=float(errors.mean()) if len(errors) else None,
-        width_error_line=error_line(widths) if len(errors) else None,
+        widths=width_summary(width_pairs(outlined, spec)),
     )
 
 

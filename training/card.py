@@ -79,12 +79,11 @@ def _calibration_lines(c: Calibration) -> list[str]:
         f"is at least {c.min_length_px:g} px long",
         f"- of {c.negatives} crack-free pictures {c.clean_share:.1%} stay without an object",
     ]
-    if c.width_error_px is not None and c.width_bias_px is not None and c.width_error_line:
-        base_px, share = c.width_error_line
+    if c.widths is not None:
         lines.append(
             f"- width on true outlines (deepcrack val): mean absolute error "
-            f"{c.width_error_px:.2f} px, bias {c.width_bias_px:+.2f} px; of a single width, "
-            f"{base_px:.2f} px and {share:.1%} of it are to be expected"
+            f"{c.widths.mean_px:.2f} px, bias {c.widths.bias_px:+.2f} px; of a single width, "
+            f"{c.widths.base_px:.2f} px and {c.widths.share:.1%} of it are to be expected"
         )
     return [*lines, "", *_reliability_table(c.reliability)]
 

@@ -151,8 +151,9 @@ def calibration_metadata(calibration: Calibration) -> dict[str, str]:
         "threshold_low": calibration.threshold_low,
         "min_length_px": calibration.min_length_px,
     }
-    if calibration.width_error_line is not None:
-        numbers["width_error_px"], numbers["width_error_share"] = calibration.width_error_line
+    if calibration.widths is not None:
+        numbers["width_error_px"] = calibration.widths.base_px
+        numbers["width_error_share"] = calibration.widths.share
     details = json.dumps({**asdict(calibration), "ece": calibration.reliability.error}, default=str)
     said = {name: f"{value:.4g}" for name, value in numbers.items()}
     return {**said, "calibration": details.replace("NaN", "null")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import shapely
@@ -72,6 +73,30 @@ def width_errors(
     """Measured minus true widths of `width_pairs`: float64 `[n]`, pixels."""
     measured, true = width_pairs(pictures, spec).T
     return np.asarray(measured - true)
+
+
+@dataclass(frozen=True)
+class WidthErrors:
+    """What widths are off by on true outlines, in pixels.
+
+    Parameters
+    ----------
+    mean_px, bias_px : mean absolute and mean error of all of them
+    base_px, share : the mean absolute error by the width measured, see `error_line`
+    """
+
+    mean_px: float
+    bias_px: float
+    base_px: float
+    share: float
+
+
+def width_summary(pairs: NDArray[np.float64]) -> WidthErrors | None:
+    """The errors of `width_pairs`; None where nothing could be compared."""
+    if not len(pairs):
+        return None
+    errors = pairs[:, 0] - pairs[:, 1]
+    return WidthErrors(float(np.abs(errors).mean()), float(errors.mean()), *error_line(pairs))
 
 
 def error_line(pairs: NDArray[np.float64]) -> tuple[float, float]:

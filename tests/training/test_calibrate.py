@@ -150,9 +150,8 @@ def test_calibrating_a_model_that_is_right_but_modest(data):
     assert got.threshold_low <= got.threshold
     assert got.line_f1 == pytest.approx(1)
     assert got.negatives == 2
-    assert got.width_error_px < 0.5
-    assert abs(got.width_bias_px) <= got.width_error_px
-    assert 0 <= min(got.width_error_line) <= max(got.width_error_line) < 0.5
+    assert abs(got.widths.bias_px) <= got.widths.mean_px < 0.5
+    assert 0 <= got.widths.base_px <= got.widths.mean_px
 
 
 def test_widths_are_measured_where_the_model_says_its_outlines_lie(data):
@@ -171,7 +170,7 @@ def test_widths_are_measured_where_the_model_says_its_outlines_lie(data):
     val = find_records(data, "val")
     fit = fit_masks(DarkModel(), val)
     with_rim, without = (
-        calibrate(Rimmed(outline), val, [], fit, drawn=1, outlined_sets=["wide"]).width_bias_px
+        calibrate(Rimmed(outline), val, [], fit, drawn=1, outlined_sets=["wide"]).widths.bias_px
         for outline in (0.0, 0.75)
     )
     assert abs(without) < 1 < 2 < with_rim

@@ -15,6 +15,7 @@ from crackgeo_training.export import (
     fitted,
     read_checkpoints,
 )
+from crackgeo_training.widths import WidthErrors
 from pictures import DarkModel
 
 from crackgeo.errors import InputError, ModelError
@@ -24,7 +25,8 @@ from crackgeo.models.registry import load_model
 
 CURVE = Reliability((0.1, 0.9), (0.2, float("nan")), (0.75, 0.25))
 FIT = Fit(1.5, -0.7, CURVE)
-FAIR = Calibration(1.5, -0.7, 0.55, 0.3, 40.0, CURVE, CURVE, 0.95, 0.8, 60, 1.2, 0.1, (0.9, 0.05))
+WIDTHS = WidthErrors(1.2, 0.1, 0.9, 0.05)
+FAIR = Calibration(1.5, -0.7, 0.55, 0.3, 40.0, CURVE, CURVE, 0.95, 0.8, 60, WIDTHS)
 
 
 @pytest.fixture(scope="module")
