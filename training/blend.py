@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .fit import SCORE, Fitted, Job, StateDict, copied, trained_state
+from .checkpoints import StateDict
+from .fit import SCORE, Fitted, Job, copied, trained_state
 
 SHARES = (0.75, 0.5, 0.25)  # of the way; its ends are known from training
 

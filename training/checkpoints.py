@@ -1,4 +1,4 @@
-"""Checkpoints of `crackgeo train`."""
+"""Checkpoints of `crackgeo train` and `crackgeo finetune`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,19 @@ StateDict = dict[str, Tensor]
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read a checkpoint.
+    """Read a checkpoint of `crackgeo train`.
+
+    Raises
+    ------
+    ModelError
+        It is missing, broken, or another program's.
+    """
+    remedy = "remove it to begin anew, or name another folder with -o"
+    return read_checkpoint(path, ("ema", "iteration"), "crackgeo train", remedy)
+
+
+def read_checkpoint(path: Path, keys: tuple[str, ...], command: str, remedy: str) -> dict[str, Any]:
+    """Read what `command` saved, which must hold `keys`; `remedy` is what to do where it does not.
 
     Raises
     ------
@@ -25,10 +37,8 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-        state["ema"], state["iteration"]
+        for key in keys:
+            state[key]
     except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path}: not a checkpoint of crackgeo train ({error})",
-            "remove it to begin anew, or name another folder with -o",
-        ) from error
+        raise ModelError(f"{path}: not a checkpoint of {command} ({error})", remedy) from error
     return state

@@ -17,20 +17,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from crackgeo.errors import InputError, ModelError, UsageError
+from crackgeo.errors import ModelError, UsageError
 from crackgeo.files import output_errors
 from crackgeo.monitor import SILENT, Monitor
 
+from .checkpoints import StateDict, read_checkpoint
 from .events import EventWriter
 
-StateDict = dict[str, Tensor]
 Samples = Dataset[tuple[Tensor, Tensor]]
 STAGE = "finetune"
 CHECKPOINT, LOG, SHEETS, BOARD = "checkpoint.pt", "log.csv", "sheets", "tensorboard"
@@ -272,7 +270,10 @@ class _Run:
             os.replace(part, path)
 
     def _load(self) -> None:
-        state = _read_checkpoint(self.folder / CHECKPOINT)
+        remedy = "begin anew with --overwrite, or give another output"
+        state = read_checkpoint(
+            self.folder / CHECKPOINT, ("fingerprint",), "crackgeo finetune", remedy
+        )
         if state["fingerprint"] != self.fingerprint:
             raise UsageError(
                 f"{self.folder}: the run there was begun with other data or options",
@@ -324,15 +325,3 @@ def _products_in(dtype: torch.dtype, device: torch.device) -> torch.autocast:
     if dtype is torch.float32:
         return torch.autocast(device.type, enabled=False)
     return torch.autocast(device.type, dtype)
-
-
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-        state["fingerprint"]
-    except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: not a checkpoint of crackgeo finetune ({error})",
-            "begin anew with --overwrite, or give another output",
-        ) from error
-    return state

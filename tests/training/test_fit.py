@@ -7,7 +7,7 @@ import torch
 from crackgeo_training.fit import FitSpec, Job, fit, trained_state
 from torch import nn
 
-from crackgeo.errors import Cancelled, InputError, ModelError, ResourceError, UsageError
+from crackgeo.errors import Cancelled, ModelError, ResourceError, UsageError
 from crackgeo.monitor import Monitor
 
 SPEC = FitSpec(iterations=9, batch=2, epoch=3, workers=0)
@@ -161,5 +161,5 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     with pytest.raises(UsageError, match="begun with other data or options"):
         fit(job(), SPEC, tmp_path, "y")
     (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
-    with pytest.raises(InputError, match="not a checkpoint"):
+    with pytest.raises(ModelError, match="not a checkpoint"):
         fit(job(), SPEC, tmp_path, "x")
