@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
@@ -33,7 +32,7 @@ from crackgeo.version import __version__
 from .averaging import mean_weights
 from .calibrate import Calibration, Fit, calibrate, fit_masks
 from .card import fill_card
-from .checkpoints import read_state
+from .checkpoints import StateDict, read_state
 from .data import crack_free, read_licences, read_manifest
 from .evaluate import Evaluation, evaluate, find_records
 from .noise import VARIANTS
@@ -78,10 +77,10 @@ def export(
         The data is not as the manifest says.
     """
     check_output(output, overwrite)
-    weights, iteration = read_checkpoints(checkpoints)
+    weights = read_checkpoints(checkpoints)
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "compact.safetensors"
-        said = {**describe(data, iteration), "command": command}
+        said = {**describe(data), "command": command}
         save_model(part, without_outline(weights), said)
         fit = _fit(part, data, level_sets, monitor)
         weights = fitted(weights, fit)
@@ -99,24 +98,22 @@ def export(
     return calibration, replace(evaluation, model_sha256=load_model(output).info.sha256)
 
 
-def read_checkpoints(paths: Sequence[Path]) -> tuple[dict[str, Tensor], int]:
-    """The mean of the averaged weights of checkpoints, and the sum of their iterations.
+def read_checkpoints(paths: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of the averaged weights of checkpoints.
 
     The kernels in half precision, which halves the file; biases and the statistics of the norms,
     whose range half precision does not hold, as they are.
     """
-    states = [_read_finite(path) for path in paths]
-    weights = mean_weights(paths, [state["ema"] for state in states])
-    halved = {k: v.half() if v.dim() > 1 else v for k, v in weights.items()}
-    return halved, sum(int(state["iteration"]) for state in states)
+    weights = mean_weights(paths, [_read_finite(path) for path in paths])
+    return {k: v.half() if v.dim() > 1 else v for k, v in weights.items()}
 
 
-def _read_finite(path: Path) -> dict[str, Any]:
-    state = read_state(path)
-    for name, tensor in state["ema"].items():
+def _read_finite(path: Path) -> StateDict:
+    weights: StateDict = read_state(path)["ema"]
+    for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():
             raise ModelError(f"{path}: {name} is not finite", "go back to an earlier checkpoint")
-    return state
+    return weights
 
 
 def fitted(weights: Mapping[str, Tensor], fit: Fit) -> dict[str, Tensor]:
@@ -129,7 +126,7 @@ def fitted(weights: Mapping[str, Tensor], fit: Fit) -> dict[str, Tensor]:
     }
 
 
-def describe(data: Path, iteration: int) -> dict[str, str]:
+def describe(data: Path) -> dict[str, str]:
     """Metadata that does not depend on calibration."""
     return {
         "architecture": "compact",
@@ -137,7 +134,6 @@ def describe(data: Path, iteration: int) -> dict[str, str]:
         "version": __version__,
         "created": datetime.now(UTC).date().isoformat(),
         "normalisation": NORMALISATION,
-        "iterations": str(iteration),
         "datasets": json.dumps(read_licences(data / "manifest.csv", "train")),
         "licence": NOTICE,
     }
