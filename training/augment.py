@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import AugmentConfig
+from .overhead import draw_overhead
 
 Image = NDArray[np.float32]
 Rng = np.random.Generator
@@ -37,15 +38,18 @@ def augment(
 def augment_beside(
     image: NDArray[np.uint8], label: NDArray[np.uint8], config: AugmentConfig, rng: Rng
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    """As `augment`, with the same crop before light, dirt and camera changed it in front."""
+    """As `augment`, with the same crop in front, before what hangs over it, light and camera."""
     plain = config.plain > 0 and rng.random() < config.plain
     image, label = _warp(image, label, config, rng, plain)
     if rng.random() < 0.5:
         image, label = image[:, ::-1], label[:, ::-1]
     clear, label = np.ascontiguousarray(image), np.ascontiguousarray(label)
-    if plain:
-        return clear, clear, label
     x: Image = clear.astype(np.float32)
+    if config.overhead > 0 and rng.random() < config.overhead:
+        x, hidden = draw_overhead(clear, rng)
+        label = np.where(hidden & (label == 1), np.uint8(255), label).astype(np.uint8)
+    if plain:
+        return clear, np.clip(x, 0, 255).astype(np.uint8), label
     for chance, change in (
         (config.shadow, _shadow),
         (config.paint, _paint),

@@ -48,7 +48,8 @@ class AugmentConfig:
     `enlarge`, lest a crop be mostly mirror images; with `collage` they need not be.
     `collage` is the share of the pictures with a side shorter than a crop that get others of their
     set beside them, where else their own mirror images would be. With `inside` a crop that is not
-    turned lies within its picture where that is large enough.
+    turned lies within its picture where that is large enough. `overhead` is the share of all crops,
+    plain ones too, that cables hang over or thin shadows lie on, see `overhead.draw_overhead`.
     """
 
     crop_px: int
@@ -67,6 +68,7 @@ class AugmentConfig:
     enlarge: float = 1.4
     collage: float = 0.0
     inside: bool = False
+    overhead: float = 0.0
 
 
 @dataclass(frozen=True)
