@@ -45,5 +45,9 @@ run 10 compact_10 teacher,8 8 9
 run outline compact_outline - 10
 run 11 compact_11 10 10
 run outline_2 compact_outline_2 - outline 8 9 11
-python -m crackgeo_training.export "$work/outline_2/checkpoint.pt" --data "$data" --level-set deepcrack \
+run 12 compact_12 outline_2 outline_2
+run 13 compact_13 outline_2 outline_2
+run 14 compact_14 outline_2 12 13
+run outline_3 compact_outline_3 - outline_2 12 14
+python -m crackgeo_training.export "$work/outline_3/checkpoint.pt" --data "$data" --level-set deepcrack \
     -o "$work/compact.safetensors" --overwrite
