@@ -12,6 +12,7 @@ cables' area, away from cracks, that is taken for a crack.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import tee
 from pathlib import Path
 
 import click
@@ -49,8 +50,9 @@ def scenes(records: Sequence[Record], kind: str) -> Iterator[Scene]:
 def row(model: Segmenter, records: Sequence[Record], kind: str) -> str:
     """The scores of one model over one kind of lines, as cells of a table."""
     iou, false_px, marked, covered = [], 0, 0, 0
-    found = predict_images(model, (image for image, _, _ in scenes(records, kind)))
-    for probability, (_, truth, hidden) in zip(found, scenes(records, kind), strict=True):
+    seen_by_model, drawn = tee(scenes(records, kind))
+    found = predict_images(model, (image for image, _, _ in seen_by_model))
+    for probability, (_, truth, hidden) in zip(found, drawn, strict=True):
         mask = probability >= 0.5
         seen = ~hidden
         iou.append((mask & truth & seen).sum() / max(1, ((mask | truth) & seen).sum()))

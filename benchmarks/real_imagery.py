@@ -8,7 +8,8 @@ an invented ground pixel size of 2 mm, so lengths are in proportion only. Of eac
 script keeps the layer, a quicklook and the frame's labels in red over the image, and prints a
 Markdown table: length found, share of the labelled centre line found within 8 px, share of the
 length found that lies on a label. Labels of these sets skip some hairlines, so what is not
-'correct' counts those too. --doc puts the table and what was left out into a document, between two
+'correct' counts those too. Where cables hang over a frame it says how much of them was taken for
+cracks. --doc puts the table and what was left out into a document, between two
 comments; what the pictures show is for a person to write.
 """
 
@@ -32,6 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio.features import rasterize
 from scipy import ndimage
+from shapely import LineString
 from skimage.morphology import skeletonize
 
 import crackgeo
@@ -42,6 +44,15 @@ GSD_M = 0.002  # invented: the sets do not say how high the drone flew
 TOLERANCE_PX = 8
 CELL_NAME = re.compile(r"(?:\d+_)?(.+)_Z_(\d+)_z$")
 FRAMES_PER_SET = 2
+TRANSFORM = Affine(GSD_M, 0, 400000, 0, -GSD_M, 3500000)
+CABLE_REACH_PX = 10
+CABLES_PX = {  # ends (col, row), read off the frame by hand; the cables are straight
+    "uav_crackx8_DJI_20231015155835_0077": (
+        ((0, 264), (1344, 170)),
+        ((0, 584), (2680, 378)),
+        ((0, 886), (2680, 678)),
+    )
+}
 BEGIN, END = "<!-- numbers -->", "<!-- end of numbers -->"
 
 
@@ -55,6 +66,7 @@ class Score:
     said: tuple[str, ...] = ()
     found: float | None = None
     correct: float | None = None
+    cables: str | None = None
 
     def row(self) -> str:
         """As a row of Markdown."""
@@ -96,6 +108,7 @@ def report(scores: list[Score]) -> str:
         platform.machine(),
     )
     said = [f"- {score.name}: {text}" for score in scores for text in score.said]
+    cables = [f"Cables in {score.name}: {score.cables}." for score in scores if score.cables]
     return "\n".join(
         [
             f"`python benchmarks/real_imagery.py`, {datetime.date.today()}; {first.model} (SHA-256 "
@@ -107,6 +120,7 @@ def report(scores: list[Score]) -> str:
             "|---|---|---|---|---|---|---|---|---|---|",
             *(score.row() for score in scores),
             "",
+            *([*cables, ""] if cables else []),
             *(["Warnings of these runs:", "", *said] if said else []),
         ]
     ).rstrip()
@@ -128,7 +142,8 @@ def map_frames(data: Path, out: Path, model: str) -> list[Score]:
         draw_labels(path, truth, out / f"{name}_labels.png")
         lines = gpd.read_file(out / f"{name}.gpkg", layer="cracks")
         found, correct = compare(lines, truth)
-        scores.append(Score(name, "drone frame", result, said, found, correct))
+        cables = on_cables(lines, name)
+        scores.append(Score(name, "drone frame", result, said, found, correct, cables))
     return scores
 
 
@@ -196,7 +211,7 @@ def assemble(data: Path, cells: dict[int, dict[str, str]], path: Path) -> NDArra
         truth[place] = np.asarray(Image.open(data / row["mask"]).convert("L")) > 127
     with rasterio.open(
         path, "w", driver="GTiff", width=image.shape[2], height=image.shape[1], count=4,
-        dtype="uint8", crs="EPSG:32650", transform=Affine(GSD_M, 0, 400000, 0, -GSD_M, 3500000),
+        dtype="uint8", crs="EPSG:32650", transform=TRANSFORM,
         photometric="RGB", alpha="yes", tiled=True, compress="deflate",
     ) as raster:  # fmt: skip
         raster.write(image)
@@ -207,14 +222,26 @@ def compare(lines: gpd.GeoDataFrame, truth: NDArray[np.bool_]) -> tuple[float, f
     """Share of the labelled centre line found, and of the found length on a label."""
     found = np.zeros_like(truth)
     if len(lines):
-        transform = Affine(GSD_M, 0, 400000, 0, -GSD_M, 3500000)
-        found = rasterize(lines.geometry, truth.shape, transform=transform).astype(bool)
+        found = rasterize(lines.geometry, truth.shape, transform=TRANSFORM).astype(bool)
     centre = skeletonize(truth)
     near_found = ndimage.distance_transform_edt(~found) <= TOLERANCE_PX
     near_truth = ndimage.distance_transform_edt(~truth) <= TOLERANCE_PX
     return (
         float(near_found[centre].mean()) if centre.any() else float("nan"),
         float(near_truth[found].mean()) if found.any() else float("nan"),
+    )
+
+
+def on_cables(lines: gpd.GeoDataFrame, name: str) -> str | None:
+    """How much of the known cables of a frame is taken for cracks, cracks that cross included."""
+    cables = [LineString([TRANSFORM * end for end in ends]) for ends in CABLES_PX.get(name, ())]
+    if not cables:
+        return None
+    beside = [cable.buffer(CABLE_REACH_PX * GSD_M, cap_style="flat") for cable in cables]
+    taken_m = sum(lines.intersection(strip).length.sum() for strip in beside)
+    return (
+        f"{taken_m:.2f} m of crack within {CABLE_REACH_PX} px of their "
+        f"{sum(cable.length for cable in cables):.2f} m"
     )
 
 

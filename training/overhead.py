@@ -64,7 +64,7 @@ def lay_shadows(crop: Image, rng: Rng) -> Field:
 
     Draws into a crop, float32 `[H, W, 3]`, and returns 0, since they hide nothing.
     """
-    size = max(crop.shape)
+    size = max(crop.shape[:2])
     for _ in range(int(rng.integers(1, 4))):
         along, across = _line(rng, crop.shape)
         period = size / rng.uniform(1, 6)
