@@ -7,8 +7,9 @@ Pictures of `val`, of masonry (never trained on) and drawn pavements and walls t
 vectorized as `crackgeo map` does it. Where masks are true outlines, widths are compared with those
 of the masks every 5 px; on the drone sets, whose labels are lines of constant width, with the mean
 width of what is dark in the label (`narrow`), a rule and no measured truth. --every takes each
-so-manieth picture of masonry and of the drawn ones. A last table says how the error on deepcrack
-grows with the width measured, and how much of it is a few pictures'.
+so-manieth picture of masonry and of the drawn ones. Two more tables say how many cracks' mean
+widths are within the uncertainty given for them (`width_unc_mm`), and how the error on deepcrack
+grows with the width measured and how much of it is a few pictures'.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from crackgeo_training.data import IGNORE, Record, read_manifest, read_pair
 from crackgeo_training.evaluate import predicted
 from crackgeo_training.metrics import centrelines
 from crackgeo_training.narrow import narrow
-from crackgeo_training.widths import stations, width_errors, width_pairs
+from crackgeo_training.widths import crack_errors, stations, width_errors, width_pairs
 from numpy.typing import NDArray
 
 from crackgeo.models.compact import load_compact, without_outline
@@ -93,6 +94,18 @@ def dark_width_px(records: Sequence[Record]) -> tuple[float, float]:
     return label / length, dark / length
 
 
+def within(model: Segmenter, records: Sequence[Record]) -> str:
+    """Share of the cracks whose mean width is off by one and two uncertainties at most."""
+    info = model.info
+    said = info.width_error_px, info.width_error_share
+    found = crack_errors(predicted(model, records), spec_of(info), *said)
+    if not len(found):
+        return "0 | - | - | - | -"
+    off, unsure = np.abs(found[:, 0]), found[:, 1]
+    shares = f"{(off <= unsure).mean():.0%} | {(off <= 2 * unsure).mean():.0%}"
+    return f"{len(found)} | {off.mean():.2f} | {unsure.mean():.2f} | {shares}"
+
+
 def print_by_width(model: Segmenter, records: Sequence[Record]) -> None:
     """The error by the width measured, beside what the model file says of it, and by picture."""
     of_pictures = [width_pairs([found], spec_of(model.info)) for found in predicted(model, records)]
@@ -126,19 +139,23 @@ def _total_error(pairs: NDArray[np.float64]) -> float:
 @click.option("--model", default="compact", help="Name or file of a `compact`.")
 @click.option("--every", default=4, help="Take each so-manieth picture of the large sets.")
 def main(data: Path, drawn: Path | None, model: str, every: int) -> None:
-    """Print three tables."""
+    """Print four tables."""
     mask, whole = load(model)
     records = [r for r in read_manifest(data / "manifest.csv") if r.split == "val"]
     large = [r for r in read_manifest(data / "manifest.csv") if r.set == "masonry"]
     large += read_manifest(drawn / "manifest.csv") if drawn else []
+    sets = {name: [r for r in records if r.set == name] for name in OUTLINED}
+    sets = {name: own + [r for r in large if r.set == name][::every] for name, own in sets.items()}
+    sets = {name: own for name, own in sets.items() if own}
     print("| set | true, px | mask: bias | mean abs. | median abs. |", end=" ")
     print("outline: bias | mean abs. | median abs. |\n|---|---|---|---|---|---|---|---|")
-    for name in OUTLINED:
-        own = [r for r in records if r.set == name]
-        own += [r for r in large if r.set == name][::every]
-        if own:
-            row = f"{true_width_px(own):.2f} | {errors(mask, own)} | {errors(whole, own)}"
-            print(f"| {name} | {row} |", flush=True)
+    for name, own in sets.items():
+        row = f"{true_width_px(own):.2f} | {errors(mask, own)} | {errors(whole, own)}"
+        print(f"| {name} | {row} |", flush=True)
+    print("\n| set | cracks | mean abs. error, px | uncertainty given | within it | within twice |")
+    print("|---|---|---|---|---|---|")
+    for name, own in sets.items():
+        print(f"| {name} | {within(whole, own)} |", flush=True)
     print("\n| set | label, px | dark in it | mask | outline |\n|---|---|---|---|---|")
     for name in CONSTANT:
         own = [r for r in records if r.set == name]

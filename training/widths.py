@@ -15,9 +15,11 @@ from crackgeo.grid import Grid
 from crackgeo.specs import VectorSpec
 from crackgeo.stitch import encode_probability
 from crackgeo.vectorize import ArraySource, vectorize
+from crackgeo.vectors import Vectors
 
 STATION_PX = 5.0
 REACH_PX = 5.0  # a station is compared with the nearest true one if that is no farther away
+CRACK_STATIONS = 4  # a mean of fewer says little of a crack
 
 
 def stations(
@@ -30,10 +32,29 @@ def stations(
     tuple of float64 `[n, 2]` and `[n]`
         (x, y) with corner origin, and width.
     """
+    return _places_and_widths(_vectors(probability, spec))
+
+
+def _vectors(
+    probability: NDArray[np.float32],
+    spec: VectorSpec,
+    width_error_px: float = 0.0,
+    width_error_share: float = 0.0,
+) -> Vectors:
     height, width = probability.shape
     grid = Grid(width, height, Affine.identity())  # a pixel is a unit, so widths are in pixels
-    source = ArraySource(encode_probability(probability))
-    vectors = vectorize(source, grid, spec, stations_m=STATION_PX, workers=1)
+    return vectorize(
+        ArraySource(encode_probability(probability)),
+        grid,
+        spec,
+        width_error_px=width_error_px,
+        width_error_share=width_error_share,
+        stations_m=STATION_PX,
+        workers=1,
+    )
+
+
+def _places_and_widths(vectors: Vectors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     table = vectors.width_stations
     assert table is not None
     places = shapely.get_coordinates(table.geometry).reshape(-1, 2)
@@ -56,15 +77,59 @@ def width_pairs(
     -------
     float64 `[n, 2]`, pixels
     """
-    pairs = [np.zeros((0, 2))]
+    return np.concatenate(
+        [np.zeros((0, 2))]
+        + [_beside_true(*stations(found, spec), truth, spec)[0] for found, truth in pictures]
+    )
+
+
+def _beside_true(
+    places: NDArray[np.float64],
+    widths: NDArray[np.float64],
+    truth: NDArray[np.bool_],
+    spec: VectorSpec,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Measured and true widths `[n, 2]` of the places that have a true one near, and which."""
+    true_places, true_widths = stations(truth.astype(np.float32), spec)
+    if not len(places) or not len(true_places):
+        return np.zeros((0, 2)), np.zeros(len(places), np.bool_)
+    far, nearest = cKDTree(true_places).query(places)
+    near = far <= REACH_PX
+    return np.stack((widths, true_widths[nearest]), axis=1)[near], near
+
+
+def crack_errors(
+    pictures: Iterable[tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    spec: VectorSpec,
+    width_error_px: float,
+    width_error_share: float,
+) -> NDArray[np.float64]:
+    """How far the mean widths of cracks are off, and the uncertainty that is said of them.
+
+    A crack's error is the mean of measured minus true width over its stations that have a true one
+    near, of which there must be `CRACK_STATIONS`.
+
+    Parameters
+    ----------
+    pictures, spec : see `width_pairs`
+    width_error_px, width_error_share : of the model, see `vectorize`
+
+    Returns
+    -------
+    float64 `[n, 2]`: error and `width_unc_mm` of each crack, pixels
+    """
+    found = [np.zeros((0, 2))]
     for probability, truth in pictures:
-        places, widths = stations(probability, spec)
-        true_places, true_widths = stations(truth.astype(np.float32), spec)
-        if len(places) and len(true_places):
-            far, nearest = cKDTree(true_places).query(places)
-            both = np.stack((widths, true_widths[nearest]), axis=1)
-            pairs.append(both[far <= REACH_PX])
-    return np.concatenate(pairs)
+        vectors = _vectors(probability, spec, width_error_px, width_error_share)
+        pairs, near = _beside_true(*_places_and_widths(vectors), truth, spec)
+        assert vectors.width_stations is not None
+        crack = vectors.width_stations.columns["crack_id"][near] - 1
+        count = np.bincount(crack, minlength=len(vectors.cracks))
+        total = np.bincount(crack, pairs[:, 0] - pairs[:, 1], len(vectors.cracks))
+        told = count >= CRACK_STATIONS
+        said = vectors.cracks.columns["width_unc_mm"]
+        found.append(np.stack((total[told] / count[told], said[told]), axis=1))
+    return np.concatenate(found)
 
 
 def width_errors(

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from crackgeo_training.widths import error_line, stations, width_errors
+from crackgeo_training.widths import crack_errors, error_line, stations, width_errors
 
 from crackgeo.specs import VectorSpec
 
@@ -30,6 +30,23 @@ def test_cracks_elsewhere_are_not_compared():
     assert len(width_errors([(np.roll(bar(4), 20, 0), bar(4) > 0)], SPEC)) == 0
     nothing = np.zeros((60, 200), np.float32)
     assert len(width_errors([(nothing, bar(4) > 0), (bar(4), nothing > 0)], SPEC)) == 0
+
+
+def test_the_error_of_a_crack_stands_beside_the_uncertainty_given():
+    two = np.maximum(bar(8), np.roll(bar(4), 20, 0))
+    true = np.maximum(bar(6), np.roll(bar(4), 20, 0)) > 0
+    errors, said = crack_errors([(two, true)], SPEC, 0.5, 0.1).T
+    assert np.sort(errors) == pytest.approx([0, 2], abs=0.2)
+    assert np.sort(said) == pytest.approx([0.5 + 0.1 * 4, 0.5 + 0.1 * 8], abs=0.1)
+
+
+def test_cracks_with_few_stations_or_none_near_have_no_error():
+    short = bar(4) * (np.arange(200) < 25)
+    assert crack_errors([(short, short > 0)], SPEC, 1.0, 0.0).shape == (0, 2)
+    assert crack_errors([(np.roll(bar(4), 20, 0), bar(4) > 0)], SPEC, 1.0, 0.0).shape == (0, 2)
+    nothing = np.zeros((60, 200), np.float32)
+    pictures = [(nothing, bar(4) > 0), (bar(4), nothing > 0)]
+    assert crack_errors(pictures, SPEC, 1.0, 0.0).shape == (0, 2)
 
 
 def test_errors_grow_with_the_width():
