@@ -78,7 +78,7 @@ def noisy(rgb: Picture) -> Picture:
 
 
 def _rounded(x: NDArray[np.floating[Any]]) -> Picture:
-    return np.clip(np.rint(x), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(x), 0, 255), np.uint8)
 
 
 CHANGES: dict[str, Callable[[Picture], Picture]] = {
