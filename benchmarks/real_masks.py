@@ -72,12 +72,13 @@ def drawn(image: Image.Image, mask: np.ndarray, vectors: Vectors) -> Image.Image
 def measure(mask: np.ndarray, vectors: Vectors) -> dict[str, float]:
     length = float(vectors.cracks.columns["length_m"].sum())
     width = vectors.cracks.columns["width_mean_mm"]
-    weight = vectors.cracks.columns["length_m"]
+    known = np.isfinite(width)
+    weight = vectors.cracks.columns["length_m"][known]
     return {
         "skeleton_px": chained_length_px(skeletonize(mask)),
         "length_px": length,
         "area_px": float(mask.sum()),
-        "width_px": float((width * weight).sum() / length) if length else np.nan,
+        "width_px": float(np.average(width[known], weights=weight)) if known.any() else np.nan,
     }
 
 

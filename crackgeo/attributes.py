@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .grid import Grid
 from .ground import azimuth_deg, pixel_area_m2, segment_vectors_m, small_units, vectors_m
 from .jit import compiled
-from .measure import CUT, Branches, Nodes
+from .measure import CUT, NEAR_NODE, Branches, Nodes
 from .network import Cracks
 from .profiles import tangents
 from .specs import VectorSpec
@@ -80,7 +80,8 @@ class CrackLines:
     crack : int64 `[m]`, number of the crack of each point
     steps_m : float64 `[m, 2]`, east and north from each point to the next; 0 at the last
     width_m : float64 `[m]`
-    used : bool `[m]`, whether the width here counts (the most reliable of its crack do)
+    used : bool `[m]`, whether the width here counts: the most reliable of its crack do, but none
+        in a junction or cut
     conf : float64 `[m]`
     at_edge : bool `[m]`, cut by the raster's border or missing data
     pixel_m : float64 `[m]`, ground pixel size, the root of a pixel's area
@@ -132,10 +133,11 @@ def crack_lines(branches: Branches, cracks: Cracks, grid: Grid) -> CrackLines:
     trust = branches.trust[points]
     best = np.zeros(len(cracks), np.uint8)
     np.maximum.at(best, crack, trust)
+    used = (trust == best[crack]) & (trust >= NEAR_NODE)
     on_link = np.repeat(branches.link, np.diff(branches.offsets))[points]
     return CrackLines(
         x, y, offsets, crack, steps, branches.width_px[points] * stretch,
-        trust == best[crack], branches.conf[points], (trust == CUT) & ~on_link, np.sqrt(area),
+        used, branches.conf[points], (trust == CUT) & ~on_link, np.sqrt(area),
     )  # fmt: skip
 
 
@@ -191,21 +193,26 @@ def _per_crack(ufunc: np.ufunc, values: Floats, lines: CrackLines) -> Floats:
 
 
 def _width_statistics(lines: CrackLines) -> dict[str, Floats]:
-    """Mean, standard deviation, 95 % quantile and maximum by length of the widths used."""
+    """Mean, standard deviation, 95 % quantile and maximum by length of the widths used.
+
+    NaN where none of a crack's is.
+    """
     weight = lines.weights_m * lines.used
     total = lines.total(weight)
-    mean = lines.total(weight * lines.width_m) / total
-    variance = lines.total(weight * (lines.width_m - mean[lines.crack]) ** 2) / total
+    known = np.where(total > 0, total, np.nan)
+    mean = lines.total(weight * lines.width_m) / known
+    variance = lines.total(weight * (lines.width_m - mean[lines.crack]) ** 2) / known
     order = np.lexsort((lines.width_m, lines.crack))
     running = np.cumsum(weight[order])
     before = np.concatenate([[0.0], np.cumsum(total)])[:-1]
-    share = (running - before[lines.crack[order]]) / total[lines.crack[order]]
+    share = (running - before[lines.crack[order]]) / known[lines.crack[order]]
     reached = np.where(share >= 0.95 - 1e-9, lines.width_m[order], np.inf)
+    highest = np.where(lines.used, lines.width_m, 0.0)
     return {
         "mean": mean,
         "sd": np.sqrt(variance),
-        "p95": _per_crack(np.minimum, reached, lines),
-        "max": _per_crack(np.maximum, np.where(lines.used, lines.width_m, 0.0), lines),
+        "p95": np.where(total > 0, _per_crack(np.minimum, reached, lines), np.nan),
+        "max": np.where(total > 0, _per_crack(np.maximum, highest, lines), np.nan),
     }
 
 

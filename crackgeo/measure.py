@@ -28,12 +28,14 @@ Bools = NDArray[np.bool_]
 Codes = NDArray[np.uint8]
 Columns = tuple[Floats, ...]
 
-CUT, NEAR_NODE, TRUSTED = 0, 1, 2  # how far a width can be relied on
+# How far a width can be relied on; inside a junction a profile runs down the other crack.
+CUT, IN_JUNCTION, NEAR_NODE, TRUSTED = 0, 1, 2, 3
 
 _MAX_SHIFT_PX = 1.5  # a ridge farther away is another crack's
 _RIDGE_SIGMA_PX = 1.0  # smoothing after the move to the ridge
 _TIP_CHORD_PX = 8.0  # with twice the radius: length of the chord that gives a tip's direction
 _CHAINS_AT_ONCE = 500  # bounds the memory of shapely's lines
+_ROUNDED_PX = 1.0  # so much wider than twice its radius, between pixels' centres, a crack can be
 _MAX_TRIM = 0.4  # at most this part of a branch is cut off at a tip
 
 
@@ -63,8 +65,8 @@ class Branches:
     x, y : float64 `[m]`, pixel coordinates (corner origin)
     radius_px : float64 `[m]`, distance to background
     width_px : float64 `[m]`, across the chain, averaged along it over about one width
-    trust : uint8 `[m]`, `TRUSTED`, `NEAR_NODE` (within a junction or the round of an end) or
-        `CUT` (by the raster's border or missing data)
+    trust : uint8 `[m]`, `TRUSTED`, `NEAR_NODE` (beside a junction or within the round of an
+        end), `IN_JUNCTION` or `CUT` (by the raster's border or missing data)
     conf : float64 `[m]`, highest probability across the chain, 0 to 1
     offsets : int64 `[b + 1]`; branch i has points `offsets[i]:offsets[i + 1]`
     nodes : int64 `[b, 2]`, node at its first and last point; the same twice for a loop
@@ -174,7 +176,8 @@ def measure_branches(
     x, y = smooth(x - shift * ty, y + shift * tx, branches.offsets, closed, _RIDGE_SIGMA_PX)
     x, y = _simple(x, y, branches)
     trust = _trust(branches.offsets, branches.nodes, nodes.radius_px, nodes.degree, along[:, 3])
-    width_px = _averaged(along[:, 0], trust, branches.offsets)
+    inscribed_px = 2 * branches.radius_px + _ROUNDED_PX
+    width_px = _averaged(np.minimum(along[:, 0], inscribed_px), trust, branches.offsets)
     moved = replace(
         branches, x=x, y=y, width_px=width_px, trust=trust, conf=np.clip(along[:, 2], 0, 1)
     )
@@ -277,9 +280,11 @@ def _trust(
             node = nodes[branch, side]
             if nodes[branch, 0] == nodes[branch, 1] and node_degree[node] == 2:
                 continue  # a loop without a junction
-            beyond = 2.0 if node_degree[node] > 1 else 0.0
-            for i in range(min(int(node_radius[node] + beyond), end - begin)):
-                trust[begin + i if side == 0 else end - 1 - i] = NEAR_NODE
+            radius, junction = int(node_radius[node]), node_degree[node] > 1
+            for i in range(min(radius + 2 * junction, end - begin)):
+                at = begin + i if side == 0 else end - 1 - i
+                inside = junction and i <= radius
+                trust[at] = min(trust[at], IN_JUNCTION if inside else NEAR_NODE)
     for i in range(len(trust)):
         if cut[i] > 0:
             trust[i] = CUT

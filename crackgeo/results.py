@@ -81,8 +81,8 @@ class VectorizeResult:
     output : the GeoPackage
     cracks, networks : how many crack lines, and how many connected networks of them
     length_m : total length on the ground
-    width_mean_mm : mean over the whole length; None without a crack
-    width_max_mm : of the widest crack; None without a crack
+    width_mean_mm : mean over the length whose width is known; None without any
+    width_max_mm : of the widest crack; None without any whose width is known
     longest_m : of the longest crack; None without a crack
     surveyed_m2 : ground area with data
     ground_units : False if the raster has no CRS: every length is then in its own unit
@@ -108,13 +108,15 @@ class VectorizeResult:
         """Lines for a person."""
         metre, milli = ("m", "mm") if self.ground_units else ("units", "units")
         lines = [f"cracks          {self.cracks} in {self.networks} networks"]
-        if self.width_mean_mm is not None and self.longest_m is not None:
-            lines += [
-                f"total length    {self.length_m:.2f} {metre}, "
-                f"longest {self.longest_m:.2f} {metre}",
+        if self.longest_m is not None:
+            lines.append(
+                f"total length    {self.length_m:.2f} {metre}, longest {self.longest_m:.2f} {metre}"
+            )
+        if self.width_mean_mm is not None:
+            lines.append(
                 f"width           mean {self.width_mean_mm:.1f} {milli}, "
-                f"largest {self.width_max_mm:.1f} {milli}",
-            ]
+                f"largest {self.width_max_mm:.1f} {milli}"
+            )
         density = self.length_m / self.surveyed_m2 if self.surveyed_m2 else 0.0
         lines += [
             f"area surveyed   {self.surveyed_m2:.2f} {metre}2, {density:.3f} {metre} of crack per "

@@ -171,16 +171,27 @@ def _result(
 ) -> VectorizeResult:
     length = cracks.columns["length_m"]
     total = float(length.sum())
-    width = float((cracks.columns["width_mean_mm"] * length).sum() / total) if total else None
+    mean_mm, max_mm = _widths_mm(cracks)
     return VectorizeResult(
         output=output,
         cracks=len(cracks),
         networks=len(set(cracks.columns["network_id"].tolist())),
         length_m=total,
-        width_mean_mm=width,
-        width_max_mm=float(cracks.columns["width_max_mm"].max()) if total else None,
+        width_mean_mm=mean_mm,
+        width_max_mm=max_mm,
         longest_m=float(length.max()) if total else None,
         surveyed_m2=surveyed_m2,
         ground_units=ground_units,
         seconds=time.monotonic() - started,
     )
+
+
+def _widths_mm(cracks: FeatureTable) -> tuple[float | None, float | None]:
+    """Mean width over the length whose width is known, and the largest."""
+    known = np.isfinite(cracks.columns["width_mean_mm"])
+    if not known.any():
+        return None, None
+    mean, largest, length = (
+        cracks.columns[name][known] for name in ("width_mean_mm", "width_max_mm", "length_m")
+    )
+    return float(np.average(mean, weights=length)), float(largest.max())

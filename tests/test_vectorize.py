@@ -102,10 +102,13 @@ def test_any_raster_gives_valid_features(seed, block_px):
     assert shapely.is_simple(lines).all()
     assert shapely.is_valid(vectors.crack_polygons.geometry).all()
     assert (table["length_m"] > 0).all()
+    known = np.isfinite(table["width_mean_mm"])
+    for name in ("width_sd_mm", "width_unc_mm", "width_p95_mm", "width_max_mm", "area_m2"):
+        assert (np.isfinite(table[name]) == known).all()
     for name in ("width_mean_mm", "width_sd_mm", "width_unc_mm", "conf_mean", "area_m2"):
-        assert np.isfinite(table[name]).all()
-        assert (table[name] >= 0).all()
-    assert (table["width_max_mm"] >= table["width_p95_mm"] - 1e-9).all()
+        assert not (table[name] < 0).any()
+    assert not (table["width_max_mm"] < table["width_p95_mm"] - 1e-9).any()
+    assert (table["conf_mean"] >= 0).all()
     assert (table["conf_min"] <= table["conf_mean"] + 1e-9).all()
     assert set(table["network_id"]) == set(range(1, len(set(table["network_id"])) + 1))
 
@@ -119,6 +122,42 @@ def test_nodes_meet_lines_exactly():
     kinds, degree = (vectors.crack_nodes.columns[k] for k in ("kind", "degree"))
     assert ((kinds == "end") == (degree == 1)).all()
     assert (degree[kinds == "junction"] > 2).all()
+
+
+def test_a_junction_does_not_widen_what_ends_there():
+    codes = alligator(300, 300, 30, np.random.default_rng(3))
+    vectors = run(synth.codes(synth.blurred(codes / 254)), stations_m=2.0)
+    columns, stations = vectors.cracks.columns, vectors.width_stations.columns
+    known = np.isfinite(columns["width_mean_mm"])
+    assert known.sum() > 100
+    assert columns["width_max_mm"][known].max() < 10  # a place where three cracks run together
+    assert stations["width_mm"].max() < 10
+    assert set(stations["crack_id"]) <= set(columns["crack_id"][known])
+
+
+def test_between_two_junctions_too_near_no_width_is_known():
+    rows, cols = np.indices((200, 200)) + 0.5
+    d = np.abs(cols - 100)
+    for row, side in ((98, cols < 100), (103, cols > 100)):  # neither goes on beyond
+        d = np.minimum(d, np.where(side, np.abs(rows - row), 99))
+    vectors = run(synth.codes(np.clip(3.5 - d, 0, 1)), continue_deg=1e-6)
+    columns = vectors.cracks.columns
+    (short,) = np.flatnonzero(columns["length_m"] < 10)
+    for name in ("mean", "p95", "max", "sd", "unc"):
+        assert np.isnan(columns[f"width_{name}_mm"][short])
+        assert np.isfinite(np.delete(columns[f"width_{name}_mm"], short)).all()
+    assert np.isnan(columns["area_m2"][short])
+    assert not columns["below_gsd"][short]
+    assert columns["crack_id"][short] not in vectors.width_stations.columns["crack_id"]
+
+
+def test_a_crack_cut_along_its_whole_length_has_no_width():
+    codes = np.zeros((60, 200), np.uint8)
+    codes[:4] = 254  # the other half lies beyond the border
+    vectors = run(codes)
+    assert vectors.cracks.columns["touches_edge"].tolist() == [True]
+    assert np.isnan(vectors.cracks.columns["width_mean_mm"]).all()
+    assert len(vectors.width_stations) == 0
 
 
 EMPTY = {

@@ -2,6 +2,7 @@
 
 import geopandas as gpd
 import numpy as np
+import pytest
 import rasters
 import shapely
 import synth
@@ -50,3 +51,22 @@ def test_stations_reach_the_geopackage(tmp_path):
     along = shapely.line_locate_point(line, stations.geometry)
     np.testing.assert_allclose(along, stations["chainage_m"], atol=PIXEL_M / 4)
     assert shapely.distance(line, stations.geometry).max() < PIXEL_M / 2
+
+
+def test_an_unknown_width_is_null_and_not_in_the_summary(tmp_path):
+    probability = np.zeros((60, 400))
+    probability[:4] = 1  # cut along its whole length
+    raster = probability_file(tmp_path / "cut.tif", probability)
+    result = vectorize_raster(raster, tmp_path / "cut.gpkg")
+    assert (result.width_mean_mm, result.width_max_mm) == (None, None)
+    assert "total length" in result.summary()
+    assert "width  " not in result.summary()
+    cracks = gpd.read_file(tmp_path / "cut.gpkg", layer="cracks")
+    assert (
+        cracks[["width_mean_mm", "width_max_mm", "width_unc_mm", "area_m2"]].isna().all(axis=None)
+    )
+    probability[30:36] = 1
+    raster = probability_file(tmp_path / "both.tif", probability)
+    result = vectorize_raster(raster, tmp_path / "both.gpkg")
+    assert result.cracks == 2
+    assert (result.width_mean_mm, result.width_max_mm) == pytest.approx((12, 12), abs=0.1)
