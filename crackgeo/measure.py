@@ -122,10 +122,8 @@ def place_branches(
     nodes = nodes.reshape(-1, 2).astype(np.int64)
     node_x, node_y = cols[pixel_of], rows[pixel_of]
     node_radius = radius_px[pixel_of].astype(np.float64)
-    member = np.flatnonzero(graph.degree > 2)
+    member = np.flatnonzero((graph.degree > 2) & np.isin(graph.root, pixel_of))
     of = np.searchsorted(pixel_of, graph.root[member])
-    known = pixel_of[np.minimum(of, len(pixel_of) - 1)] == graph.root[member]
-    member, of = member[known], of[known]
     count = np.bincount(of, minlength=len(pixel_of))
     junction = count > 0
     for place, pixel_place in ((node_x, cols), (node_y, rows)):

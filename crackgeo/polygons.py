@@ -22,7 +22,7 @@ def polygon_table(
 ) -> FeatureTable:
     """The layer `crack_polygons`: one multipolygon a network.
 
-    A region too wide to thin that no line leads to has an outline but no crack; it counts as a
+    A region too wide for a line that no line leads to has an outline but no crack; it counts as a
     network of its own, numbered after the others. Where several networks run into one such
     region, it belongs to the first of them.
 

@@ -51,7 +51,7 @@ class Skeleton:
     peak : uint8 `[n]`, highest code in the 3 x 3 pixels around
     runs : int32 `[m, 3]`, row, first column, end column of the runs inside the outlines;
         a run is cut where a block ends
-    solid : int64 `[k]`, keys of pixels in regions too wide to thin, at least one a region
+    solid : int64 `[k]`, keys of pixels in regions too wide for a line, at least one a region
     """
 
     shape: tuple[int, int]

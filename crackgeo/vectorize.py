@@ -76,7 +76,8 @@ def vectorize(
     _check(source, grid, width_errors, stations_m, workers)
     skeleton = skeletonize(source, spec, workers=workers, monitor=monitor)
     skeleton = _reaching(skeleton, high_code(spec))
-    branches, nodes = _network(source, skeleton, grid, spec, workers, monitor)
+    branches, nodes, blobs = _network(source, skeleton, grid, spec, workers, monitor)
+    skeleton = replace(skeleton, solid=np.union1d(skeleton.solid, blobs))
     cracks = join_cracks(branches, nodes, spec)
     network = network_of(branches, len(nodes.x)) + 1
     geometry = line_geometries(branches, cracks, grid, spec)
@@ -133,8 +134,8 @@ def _network(
     spec: VectorSpec,
     workers: int,
     monitor: Monitor,
-) -> tuple[Branches, Nodes]:
-    """Measured branches of the networks long enough to count, links included."""
+) -> tuple[Branches, Nodes, Ints]:
+    """Measured branches of the networks long enough to count, links included; and the blobs."""
     width = skeleton.shape[1]
     kept, graph = prune(skeleton.keys, skeleton.radius_px, width, spec.spur_radii, spec.spur_px)
     branches, nodes, closed = place_branches(graph, skeleton.radius_px[kept], width)
@@ -151,7 +152,28 @@ def _network(
             f"{wide} networks wider than {spec.max_width_mm:g} mm on average were left out: plants,"
             " shadows or ditches rather than cracks (--max-width)"
         )
-    return chosen_branches(branches, nodes, np.asarray((keep & narrow)[network]))
+    of_branch = np.repeat(keep[network[~branches.link]], np.diff(graph.offsets))
+    blobs = _blobs(skeleton, np.flatnonzero(kept)[graph.pixels[of_branch]], grid, spec)
+    return *chosen_branches(branches, nodes, np.asarray((keep & narrow)[network])), blobs
+
+
+def _blobs(skeleton: Skeleton, lined: Ints, grid: Grid, spec: VectorSpec) -> Ints:
+    """Keys of pixels in components as wide as the shortest crack is long, but without a line.
+
+    Parameters
+    ----------
+    lined : pixels under the branches of networks long enough to count
+    """
+    component = components(skeleton.keys, skeleton.shape[1])
+    alone = ~np.isin(component, component[lined])
+    width_px = np.minimum(2 * skeleton.radius_px, max(skeleton.shape))  # no border ends a radius
+    wide = (width_px >= spec.min_length_px) & (width_px * _pixel_side(grid) >= spec.min_length_m)
+    return skeleton.keys[alone & wide]
+
+
+def _pixel_side(grid: Grid) -> float:
+    """Ground pixel size, metres: the root of a pixel's area at the raster's centre."""
+    return float(np.sqrt(np.prod(pixel_size_m(grid))))
 
 
 def _long_enough(network: Ints, branches: Branches, grid: Grid, spec: VectorSpec) -> Bools:
@@ -173,7 +195,7 @@ def _narrow_enough(network: Ints, branches: Branches, grid: Grid, spec: VectorSp
     points = np.maximum(np.bincount(point_network), 1)
     width_px = np.maximum(branches.width_px, 2 * branches.radius_px * (spec.outline > 0))
     mean_px = np.bincount(point_network, width_px) / points
-    width_mm = mean_px * np.sqrt(np.prod(pixel_size_m(grid))) * small_units(grid)
+    width_mm = mean_px * _pixel_side(grid) * small_units(grid)
     return np.asarray(width_mm <= spec.max_width_mm)
 
 

@@ -323,6 +323,31 @@ def test_region_too_wide_to_thin_is_a_polygon_and_says_so():
     assert columns["area_m2"][0] == 160 * 160
 
 
+def disc(radius_px, side=150, down=75.3, right=75.1):
+    rows, cols = np.indices((side, side)) + 0.5
+    return synth.codes(np.clip(0.5 + radius_px - np.hypot(rows - down, cols - right), 0, 1))
+
+
+@pytest.mark.parametrize("radius_px", [12, 40, 65, 67])
+@pytest.mark.parametrize("beside_a_crack", [False, True])
+def test_a_blob_without_a_line_is_a_polygon(radius_px, beside_a_crack):
+    codes = np.pad(disc(radius_px), ((0, 30), (0, 0)))
+    if beside_a_crack:
+        codes[160:164, 20:120] = 254
+    vectors = run(codes)
+    assert len(vectors.cracks) == beside_a_crack
+    columns = vectors.crack_polygons.columns
+    blob = columns["n_cracks"] == 0
+    assert columns["too_wide"].tolist() == blob.tolist()
+    assert columns["area_m2"][blob] == pytest.approx([np.pi * radius_px**2], rel=0.02)
+
+
+def test_a_blob_smaller_than_the_shortest_crack_is_noise():
+    codes = disc(12)
+    assert len(run(codes, min_length_px=30).crack_polygons) == 0
+    assert len(run(codes, min_length_m=30).crack_polygons) == 0
+
+
 def test_polygon_area_is_length_times_width():
     truth = straight(8.0)
     vectors = run(synth.codes(truth.probability))
