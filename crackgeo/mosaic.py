@@ -22,14 +22,16 @@ from rasterio.vrt import WarpedVRT
 from .aoi import Area
 from .dataset import gdal_environment, header_errors, open_dataset
 from .errors import CrackgeoError, InputError, UsageError
+from .georeference import Georeference
 from .grid import Floats, Grid, Window
 from .ground import pixel_size_m
 from .monitor import SILENT, Monitor
-from .raster import RGB, ImageRaster, describe, open_image
+from .raster import RGB, ImageRaster, RasterInfo, describe, open_image
 from .resample import MAX_SIDE_PX
 from .specs import BandSpec, OnError
 
 _DRIFT_PX = 0.1  # two grids are parallel if they part by less than this across a raster
+_NAMED = 5  # rasters that a message lists
 _BORDER = 21  # points along a side that show how a warp bends it
 
 
@@ -100,22 +102,24 @@ def place_rasters(
     Raises
     ------
     InputError
-        Some have a CRS and some none.
+        Some have a CRS and some none, or nobody knows where one lies among the others.
     UsageError
         The CRS is unknown, or the survey too large for one grid.
     """
     if len(paths) == 1 and crs is None:
         grid = describe(paths[0], spec, gsd_m).grid
         return Survey(grid, (Member(paths[0], grid.window, grid, gsd_m),)), {}
-    grids: dict[Path, Grid] = {}
+    found: dict[Path, RasterInfo] = {}
     errors: dict[Path, CrackgeoError] = {}
     for path in paths:
         try:
-            grids[path] = describe(path, spec).grid
+            found[path] = describe(path, spec)
         except CrackgeoError as error:
             errors[path] = error
-    if not grids:
+    if not found:
         raise next(iter(errors.values()))
+    _check_places(found)
+    grids = {path: info.grid for path, info in found.items()}
     _check_crs(grids)
     pattern = _pattern(list(grids.values()), crs, gsd_m)
     windows = {path: _window_on(pattern, grid) for path, grid in grids.items()}
@@ -127,6 +131,18 @@ def place_rasters(
         warped = not _is_parallel(grids[path], pattern)
         members.append(Member(path, there, survey.part(there), is_warped=warped))
     return Survey(survey, tuple(members)), errors
+
+
+def _check_places(found: dict[Path, RasterInfo]) -> None:
+    """Rasters without georeference would all lie on each other, each hiding the next."""
+    lost = [str(path) for path, info in found.items() if info.georeference == Georeference.NONE]
+    if lost and len(found) > 1:
+        more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+        raise InputError(
+            f"{', '.join(lost[:_NAMED])}{more}: no georeference, so nothing says where they lie "
+            "among the other rasters",
+            "map them one at a time, or georeference them first",
+        )
 
 
 def _check_crs(grids: dict[Path, Grid]) -> None:

@@ -115,6 +115,21 @@ def test_rasters_with_and_without_crs_do_not_go_together(tmp_path):
         place_rasters([tmp_path / "a.tif", tmp_path / "b.tif"], BandSpec())
 
 
+@pytest.mark.parametrize("placed", [{}, {"crs": None}])
+def test_rasters_that_lie_nowhere_go_alone(tmp_path, placed):
+    lost = [
+        write(tmp_path / name, picture(40, 50), crs=None, transform=Affine.identity())
+        for name in ("a.tif", "b.tif")
+    ]
+    with pytest.raises(InputError, match=r"a\.tif, .*b\.tif: no georeference"):
+        place_rasters(lost, BandSpec())
+    other = write(tmp_path / "c.tif", picture(40, 50), **placed)
+    with pytest.raises(InputError, match=r"b\.tif: no georeference"):
+        place_rasters([other, lost[1]], BandSpec())
+    survey, _ = place_rasters(lost[:1], BandSpec())
+    assert len(survey.members) == 1
+
+
 def test_rasters_worlds_apart_are_refused(tmp_path):
     write(tmp_path / "a.tif", picture(40, 50))
     write(tmp_path / "b.tif", picture(40, 50), transform=moved(0, 2_000_000))
