@@ -17,6 +17,10 @@ from .errors import InputError
 from .grid import Floats, Grid
 from .monitor import Monitor
 
+# A picture without georeference lies where a GIS shows it: a pixel is a unit, its first corner at
+# (0, 0) and rows going down, so that y is below 0.
+PIXEL_TRANSFORM = Affine(1, 0, 0, 0, -1, 0)
+
 # Beyond this a straight fit says nothing about single pixels any more; 5 % of the diagonal is
 # what a camera tilted by a few degrees gives.
 MAX_GCP_RMS_SHARE = 0.05
@@ -57,7 +61,7 @@ def grid_of(dataset: DatasetReader, monitor: Monitor) -> tuple[Grid, Georeferenc
         )
     else:
         monitor.warn(f"{dataset.name} has no georeference: lengths are in pixels, not metres")
-        return Grid(*size, Affine.identity(), None), Georeference.NONE
+        return Grid(*size, PIXEL_TRANSFORM, None), Georeference.NONE
     if grid.crs_wkt is None:
         monitor.warn(
             f"{dataset.name} names no CRS: lengths are in its local units, not known to be metres"

@@ -450,7 +450,7 @@ def test_no_georeference_is_told_and_refuses_a_ground_pixel_size(tmp_path):
     Image.fromarray(picture(bands=1)[0]).save(path)
     monitor, warnings = listening()
     with open_image(path, monitor=monitor) as image:
-        assert image.grid.transform == Affine.identity()
+        assert image.grid.transform == Affine(1, 0, 0, 0, -1, 0)  # as a GIS shows it
         assert image.grid.crs_wkt is None
     assert len(warnings) == 1
     assert "pixels" in warnings[0]
