@@ -104,7 +104,8 @@ def place_rasters(
     InputError
         Some have a CRS and some none, or nobody knows where one lies among the others.
     UsageError
-        The CRS is unknown, or the survey too large for one grid.
+        The CRS is unknown or the rasters have none to come from, or the survey is too large for
+        one grid.
     """
     if len(paths) == 1 and crs is None:
         grid = describe(paths[0], spec, gsd_m).grid
@@ -159,9 +160,12 @@ def _pattern(grids: list[Grid], crs: str | None, gsd_m: float | None) -> Grid:
     first = grids[0]
     if crs is None and gsd_m is None and all(_is_parallel(grid, first) for grid in grids):
         return first.part(Window(0, 0, 1, 1))
+    if crs is not None and first.crs_wkt is None:
+        raise UsageError(
+            f"--crs {crs}: names the CRS of the result, but the rasters name none to come from",
+            "say theirs first, with gdal_edit.py -a_srs EPSG:25832 or a .prj file beside each",
+        )
     wkt = _wkt(crs) if crs is not None else first.crs_wkt
-    if wkt is None and first.crs_wkt is None and crs is not None:
-        raise UsageError("--crs needs rasters that have a CRS", "leave --crs out")
     gsd = gsd_m or min(min(pixel_size_m(grid)) for grid in grids)
     x, y = _corners_in(first, wkt).mean(axis=0)
     step = 1e-6  # small in metres and in degrees

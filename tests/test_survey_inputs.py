@@ -108,6 +108,13 @@ def test_a_crs_that_is_none(tmp_path, crs, words):
         place_rasters([path], BandSpec(), crs)
 
 
+@pytest.mark.parametrize("transform", [TRANSFORM, Affine.identity()])
+def test_another_crs_needs_one_to_come_from(tmp_path, transform):
+    path = write(tmp_path / "a.tif", picture(40, 50), crs=None, transform=transform)
+    with pytest.raises(UsageError, match="name none to come from"):
+        place_rasters([path], BandSpec(), UTM)
+
+
 def test_rasters_with_and_without_crs_do_not_go_together(tmp_path):
     write(tmp_path / "a.tif", picture(40, 50))
     write(tmp_path / "b.tif", picture(40, 50), crs=None)
