@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,13 @@ class Area:
 
     window: Window
     edges: Floats | None = None
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of its place and border: what of a file of polygons a run depends on."""
+        place = np.array(astuple(self.window), np.int64).tobytes()
+        border = b"" if self.edges is None else self.edges.tobytes()
+        return hashlib.sha256(place + border).hexdigest()
 
     def mask(self, window: Window) -> NDArray[np.bool_]:
         """Pixels of any window whose centre is inside the area, bool `[h, w]`."""

@@ -7,7 +7,6 @@ one probability raster that knows no borders.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .aoi import Area
 from .bands import virtual_raster
 from .describe import describe_survey, file_stamp
 from .errors import InputError
@@ -94,7 +94,7 @@ def run_prediction(
         ran_on = trait(computer, "device"), trait(computer, "precision")
         source = describe_survey(survey, errors, _record(options, computer.info))
         source = source.with_model(computer.info, " ".join(ran_on))
-        started = work.begin(_identity(source, options, survey))
+        started = work.begin(_identity(source, options, survey, area))
         job = Job(survey, area, options, computer, work, monitor)
         check_space(job.needs(output))
         shares = job.run()
@@ -160,9 +160,10 @@ def _record(options: PredictOptions, model: ModelInfo) -> dict[str, Any]:
     }
 
 
-def _identity(source: Provenance, options: PredictOptions, survey: Survey) -> dict[str, Any]:
+def _identity(
+    source: Provenance, options: PredictOptions, survey: Survey, area: Area
+) -> dict[str, Any]:
     """Everything that the probabilities depend on."""
-    aoi = hashlib.sha256(Path(options.aoi).read_bytes()).hexdigest() if options.aoi else None
     names = [f"{number} {one['name']}" for number, one in enumerate(source.inputs, 1)]
     checksums = [one.get("header_sha256") for one in source.inputs]
     stamps = [file_stamp(member.path) for member in survey.members]
@@ -174,5 +175,5 @@ def _identity(source: Provenance, options: PredictOptions, survey: Survey) -> di
         "input": dict(zip(names, checksums, strict=True)),
         "time of input": dict(zip(names, stamps, strict=False)),
         "option": dict(source.options),
-        "AOI": aoi,
+        "AOI": area.checksum if options.aoi else None,
     }

@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio.shutil
+import shapely
 from fakes import ContextModel
 from rasters import TRANSFORM, picture, write
 
@@ -90,6 +92,31 @@ def test_a_part_and_an_area_go_on_too(survey, tmp_path):
     stopped(survey, tmp_path / "p.tif", bbox=bbox)
     predict_raster(survey, tmp_path / "p.tif", model=ContextModel(1), bbox=bbox, resume=True)
     assert (tmp_path / "p.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+
+
+def draw_area(folder, right):
+    """A folder with a shapefile, as some programs name their areas."""
+    folder.mkdir(exist_ok=True)
+    shape = shapely.box(500000.1, 5400000 - 3.1, right, 5400000 - 0.5)
+    pyogrio.raw.write(
+        folder / "area.shp",
+        shapely.to_wkb(np.array([shape], object)),
+        field_data=[],
+        fields=[],
+        crs="EPSG:32632",
+        geometry_type="Polygon",
+    )
+    return folder
+
+
+def test_polygons_in_a_folder_are_told_from_others(survey, tmp_path):
+    out, aoi = tmp_path / "p.tif", draw_area(tmp_path / "area", 500000.9)
+    stopped(survey, out, aoi=aoi)
+    draw_area(aoi, 500000.8)
+    with pytest.raises(UsageError, match="AOI was"):
+        predict_raster(survey, out, model=ContextModel(1), aoi=aoi, resume=True)
+    draw_area(aoi, 500000.9)
+    predict_raster(survey, out, model=ContextModel(1), aoi=aoi, resume=True)
 
 
 def test_without_resume_the_work_stays_unless_overwritten(survey, tmp_path):
