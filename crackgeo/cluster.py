@@ -383,6 +383,8 @@ def _client(options: PredictOptions) -> Iterator[Any]:
         ) from error
     with ExitStack() as stack:
         address: Any = options.scheduler
+        if address is not None:
+            _check_address(distributed, address)
         if options.workers is not None:
             address = stack.enter_context(_own_cluster(distributed, options.workers))
         try:
@@ -401,6 +403,17 @@ def _client(options: PredictOptions) -> Iterator[Any]:
                 f"start some: dask worker {address} --nthreads 1",
             ) from error
         yield client
+
+
+def _check_address(distributed: Any, address: str) -> None:
+    """Find an address that is none: a client made of it would keep the program from ending."""
+    try:
+        distributed.comm.get_address_host_port(distributed.comm.normalize_address(address))
+    except ValueError as error:
+        raise UsageError(
+            f"--scheduler {address}: not the address of a Dask scheduler ({error})",
+            "give host and port, e.g. tcp://host:8786",
+        ) from error
 
 
 def _own_cluster(distributed: Any, workers: int) -> Any:

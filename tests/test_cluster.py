@@ -69,6 +69,13 @@ def survey(tmp_path_factory):
     return write(tmp_path_factory.mktemp("survey") / "survey.tif", pixels, nodata=0)
 
 
+@pytest.mark.parametrize("address", ["foo", "foo:bar", "foo://bar:1", "", "tcp://foo"])
+def test_what_is_no_address_is_not_tried(survey, tmp_path, monkeypatch, address):
+    monkeypatch.setattr("distributed.Client", None)  # one that fails keeps the program from ending
+    with pytest.raises(UsageError, match="not the address"):
+        predict_raster(survey, tmp_path / "p.tif", scheduler=address)
+
+
 @settings(deadline=None)  # Python itself takes that long on a busy machine
 @given(
     row=st.integers(0, 5000),
