@@ -15,6 +15,11 @@ CHECKPOINT_SUFFIX = ".pt"
 StateDict = dict[str, Tensor]
 
 
+def on_device(state: StateDict, device: torch.device) -> StateDict:
+    """The same tensors where a network is; checkpoints are read to the processor."""
+    return {name: value.to(device) for name, value in state.items()}
+
+
 def read_state(path: Path) -> dict[str, Any]:
     """Read a checkpoint of `crackgeo train`.
 

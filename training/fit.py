@@ -26,7 +26,7 @@ from crackgeo.errors import ModelError, UsageError
 from crackgeo.files import output_errors
 from crackgeo.monitor import SILENT, Monitor
 
-from .checkpoints import StateDict, read_checkpoint
+from .checkpoints import StateDict, on_device, read_checkpoint
 from .events import EventWriter
 
 Samples = Dataset[tuple[Tensor, Tensor]]
@@ -263,7 +263,7 @@ class _Run:
             "optimizer": self.job.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": torch.get_rng_state(),
-            **{name: getattr(self, name) for name in _KEPT},
+            **{name: getattr(self, name) for name in (*_COUNTED, *_WEIGHTS)},
         }
         with output_errors(path, RuntimeError):  # torch's own error of a full disk
             torch.save(state, part)
@@ -283,19 +283,14 @@ class _Run:
         self.job.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"])
-        for name in _KEPT:
+        for name in _COUNTED:
             setattr(self, name, state[name])
+        for name in _WEIGHTS:
+            setattr(self, name, on_device(state[name], self.job.device))
 
 
-_KEPT = (
-    "iteration",
-    "waited",
-    "best_iteration",
-    "best_score",
-    "best_state",
-    "average",
-    "history",
-)
+_COUNTED = ("iteration", "waited", "best_iteration", "best_score", "history")
+_WEIGHTS = ("best_state", "average")
 
 
 def trained_state(network: nn.Module) -> StateDict:

@@ -23,7 +23,7 @@ from crackgeo.models.modelfile import read_tensors
 from crackgeo.monitor import SILENT, Monitor
 
 from .averaging import mean_weights
-from .checkpoints import StateDict, read_state
+from .checkpoints import StateDict, on_device, read_state
 from .config import Config, TrainConfig
 from .data import CrackDataset, Record, read_manifest, scaled, training_records
 from .distil import UnlabelledDataset, load_teacher, taught_loss
@@ -179,7 +179,7 @@ class _Run:
         _check_seed(state, self.config.train.seed, self.checkpoint)
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.ema = {name: value.to(self.device) for name, value in state["ema"].items()}
+        self.ema = on_device(state["ema"], self.device)
         self.iteration = state["iteration"]
 
     def save(self) -> None:

@@ -84,6 +84,29 @@ def test_a_run_interrupted_while_it_is_judged_is_judged_again(tmp_path):
     assert [r["score"] for r in resumed.history] == [r["score"] for r in straight.history]
 
 
+def moved(device):
+    """The job on another device."""
+    there = replace(job(), device=torch.device(device))
+    there.network.to(there.device)
+    return there
+
+
+@pytest.mark.filterwarnings("ignore:for slope.weight. copying from a non-meta")
+def test_what_was_averaged_goes_on_where_the_network_is(tmp_path):
+    fit(job(), SPEC, tmp_path, "x")
+    resumed = fit(moved("meta"), SPEC, tmp_path, "x")
+    assert {value.device.type for value in resumed.last.values()} == {"meta"}
+
+
+@pytest.mark.gpu
+def test_a_run_on_a_card_goes_on(tmp_path):
+    with pytest.raises(Cancelled):
+        fit(moved("cuda"), SPEC, tmp_path / "parts", "x", stop_at(5))
+    resumed = fit(moved("cuda"), SPEC, tmp_path / "parts", "x")
+    straight = fit(moved("cuda"), SPEC, tmp_path / "whole", "x")
+    torch.testing.assert_close(resumed.last, straight.last)
+
+
 def test_only_what_learns_is_in_the_checkpoint(tmp_path):
     learning = job()
     frozen = learning.network.frozen.weight.clone()
