@@ -104,7 +104,7 @@ def scores_of(segmenter: Segmenter, data: Path) -> dict[str, Any]:
     pictures = list(predicted_logits(segmenter, records))
     level = best_level([p for p in pictures if p.set in LEVEL_SETS])
     rule = ObjectRule(mask_at=float(1 / (1 + np.exp(-level))))
-    done = [score(p.probability(1.0, 0.0), p.truth, rule) for p in pictures]
+    done = [score(p.probability(), p.truth, rule) for p in pictures]
     val = {r.set for r in records if r.split == "val"}
     own = {
         s: [d for d, r in zip(done, records, strict=True) if r.set == s] for s in val | {"masonry"}
@@ -112,7 +112,7 @@ def scores_of(segmenter: Segmenter, data: Path) -> dict[str, Any]:
     own["all"] = [d for d, r in zip(done, records, strict=True) if r.split == "val"]
     sums = {s: {k: e.value for k, e in summarise(d).items()} for s, d in own.items()}
     for s in val:
-        masks = [p.probability(1.0, -level) >= 0.5 for p in pictures if p.set == s]
+        masks = [p.probability() >= rule.mask_at for p in pictures if p.set == s]
         sums[s]["line_width_px"] = sum(m.sum() for m in masks) / sum(
             centrelines(m).sum() for m in masks
         )
