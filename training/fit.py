@@ -140,7 +140,7 @@ def fit(
     try:
         if not run.history:
             run.judge(float("nan"), job.before)
-        elif run.iteration % spec.epoch == 0 and run.history[-1]["iteration"] < run.iteration:
+        elif run.is_due and run.history[-1]["iteration"] < run.iteration:
             run.judge(float("nan"), None)  # it was interrupted while it was judged
         _steps(run, monitor)
     finally:
@@ -156,7 +156,7 @@ def _steps(run: _Run, monitor: Monitor) -> None:
     while run.iteration < spec.iterations and run.waited < spec.patience:
         monitor.step(STAGE, run.iteration, spec.iterations)
         losses.append(run.step(batches))
-        if run.iteration % spec.epoch == 0 or run.iteration == spec.iterations:
+        if run.is_due:
             run.judge(sum(losses) / len(losses), None)
             losses = []
             run.save()
@@ -191,6 +191,11 @@ class _Run:
         self.board = EventWriter(folder / BOARD)
         if (folder / CHECKPOINT).exists():
             self._load()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is to be judged after this iteration: after an epoch, and at the end."""
+        return self.iteration % self.spec.epoch == 0 or self.iteration == self.spec.iterations
 
     def step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> float:
         """One step of the optimiser; gives the mean loss of its passes."""

@@ -73,14 +73,16 @@ def test_an_interrupted_run_ends_with_the_same_weights_bit_for_bit(tmp_path):
     assert [r["iteration"] for r in resumed.history] == [0, 3, 6, 9]
 
 
-def test_a_run_interrupted_while_it_is_judged_is_judged_again(tmp_path):
+@pytest.mark.parametrize("epoch", [3, 40])  # at the end of an epoch, and of the run within one
+def test_a_run_interrupted_while_it_is_judged_is_judged_again(tmp_path, epoch):
     def interrupted():
         raise KeyboardInterrupt
 
+    spec = replace(SPEC, epoch=epoch)
     with pytest.raises(KeyboardInterrupt):
-        fit(job(validate=interrupted), SPEC, tmp_path / "a", "x")
-    resumed = fit(job(), SPEC, tmp_path / "a", "x")
-    straight = fit(job(), SPEC, tmp_path / "b", "x")
+        fit(job(validate=interrupted), spec, tmp_path / "a", "x")
+    resumed = fit(job(), spec, tmp_path / "a", "x")
+    straight = fit(job(), spec, tmp_path / "b", "x")
     assert [r["score"] for r in resumed.history] == [r["score"] for r in straight.history]
 
 
