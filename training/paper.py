@@ -27,7 +27,7 @@ from crackgeo.monitor import SILENT, Monitor
 from .bases import Base, parse_delta, save_delta, start_cracksam, start_peer
 from .data import Record
 from .evaluate import evaluate, find_records
-from .fit import fit
+from .fit import CHECKPOINT, fit
 from .jobs import FinetuneSpec, fingerprint, training_job
 from .local_data import LocalData, load_data
 from .paper_tables import PAPER, TEST, PaperConfig, Row, RowResult, Table, load_paper, to_markdown
@@ -80,7 +80,7 @@ def row_spec(config: PaperConfig, row: Row, pictures: int, **options: Any) -> Fi
     options : fields of the spec to set otherwise
     """
     batch = options.get("batch") or config.batch
-    epoch = max(1, pictures // batch)
+    epoch = max(1, pictures // (batch * (options.get("accumulate") or 1)))
     iterations = options.get("iterations") or config.epochs * epoch
     asked = {name: value for name, value in options.items() if value is not None}
     told = {"batch": batch, "iterations": iterations, "epoch": min(epoch, iterations)}
@@ -196,6 +196,22 @@ def _read_result(path: Path, story: dict[str, Any]) -> RowResult:
     return RowResult(**told)
 
 
+def _chosen(table: Table, number: str, names: Sequence[str]) -> list[Row]:
+    """The rows of these names, all where none is named."""
+    known = [row.name for row in table.rows]
+    if lost := [name for name in names if name not in known]:
+        rows = f"one of: {'; '.join(known)}"
+        raise UsageError(f"--row: table {number} has no row {lost[0]!r}", rows)
+    return [row for row in table.rows if not names or row.name in names]
+
+
+def _begin_anew(folder: Path) -> None:
+    """Remove a row's run, done or interrupted."""
+    if any((folder / name).is_file() for name in (RESULT, CHECKPOINT)):
+        with output_errors(folder):
+            shutil.rmtree(folder)
+
+
 def _slug(name: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in name)
 
@@ -216,7 +232,7 @@ def _slug(name: str) -> str:
 @click.option("--seed", type=int, help="Of all chance.")
 @click.option("--pretrained", is_flag=True, help="Peers begin with ImageNet weights.")
 @click.option("--device", default="auto", show_default=True)
-@click.option("--overwrite", is_flag=True, help="Run rows again that were run before.")
+@click.option("--overwrite", is_flag=True, help="Run rows again that were run, or begun, before.")
 def main(
     number: str,
     data: Path | None,
@@ -235,7 +251,7 @@ def main(
     try:
         paper = load_paper(config)
         table = paper.table(number)
-        rows = [row for row in table.rows if not names or row.name in names]
+        rows = _chosen(table, number, names)
         if count:
             print(to_markdown(table, [count_parameters(row) for row in rows]))
             return
@@ -246,8 +262,8 @@ def main(
         with console.monitor() as monitor:
             for row in rows:
                 folder = work / f"table_{number}" / _slug(row.name)
-                if overwrite and (folder / RESULT).is_file():
-                    shutil.rmtree(folder)
+                if overwrite:
+                    _begin_anew(folder)
                 spec = row_spec(paper, row, len(sources.data.train), **options)
                 results.append(
                     run_row(row, table, sources, spec, folder, device, pretrained, monitor)

@@ -11,7 +11,7 @@ from pictures import write_folder
 from safetensors.torch import save_file
 from test_models_cracksam import TINY
 
-from crackgeo.errors import UsageError
+from crackgeo.errors import Cancelled, UsageError
 from crackgeo.models.modelfile import read_tensors
 from crackgeo.models.sam import build_cracksam
 
@@ -97,12 +97,32 @@ def test_a_table_is_run_once_and_printed_as_in_the_paper(tables, data, tmp_path,
     assert "other data or options" in other.output
 
 
+def test_overwrite_begins_anew_where_a_row_was_interrupted(tables, data, tmp_path, monkeypatch):
+    arguments = ["1", "--data", data, "-o", tmp_path / "w", "--config", tables, "--device", "cpu"]
+    row = tmp_path / "w" / "table_1" / "d___3"
+
+    def interrupted(*_):
+        raise Cancelled
+
+    with monkeypatch.context() as patch:
+        patch.setattr(paper, "_scores", interrupted)
+        assert run(*arguments, "--iterations", 1).exit_code == 130
+    assert (row / "checkpoint.pt").is_file()
+    assert run(*arguments, "--iterations", 2).exit_code == 2
+    anew = run(*arguments, "--iterations", 2, "--overwrite")
+    assert anew.exit_code == 0, anew.output
+    lines = (row / "log.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["iteration", "0.0", "1.0", "2.0"]
+
+
 def test_the_recipe_is_the_papers(tables, data, tmp_path):
     row = load_paper().table("5").rows[0]
     spec = paper.row_spec(load_paper(), row, 9121)
     assert (spec.iterations, spec.epoch) == (140 * 1140, 1140)
     assert (spec.lr, spec.batch, spec.chosen_by) == (4e-4, 8, "iou")
     assert spec.patience >= spec.iterations
+    spare = paper.row_spec(load_paper(), row, 9121, batch=2, accumulate=4)
+    assert (spare.iterations, spare.epoch, spare.batch) == (spec.iterations, spec.epoch, 2)
     peer = load_paper().table("7").rows[0]
     assert paper.row_spec(load_paper(), peer, 9121).lr == 1e-4
     sources = paper.read_sources(data)
@@ -136,6 +156,10 @@ def test_what_cannot_be_run_is_said(tables, data, tmp_path):
     assert run("8", "--count").exit_code == 2
     assert run("7", "--config", tables).exit_code == 2
     assert run("7", "--config", tmp_path / "none.toml", "--count").exit_code == 2
+    lost = run("1", "--count", "--config", tables, "--row", "d = 3", "--row", "r = 99")
+    assert lost.exit_code == 2
+    assert "table 1 has no row 'r = 99'" in lost.output
+    assert "one of: d = 3" in lost.output
     twice = run("7", "--data", data, "-o", tmp_path, "--also", data, "--also", data)
     assert (twice.exit_code, "two folders" in twice.output) == (2, True)
     with pytest.raises(UsageError, match="base and delta, or a peer"):
