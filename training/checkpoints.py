@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -10,9 +11,24 @@ import torch
 from torch import Tensor
 
 from crackgeo.errors import ModelError
+from crackgeo.files import atomic_output, output_errors, remove_leftovers
 
 CHECKPOINT_SUFFIX = ".pt"
 StateDict = dict[str, Tensor]
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint; the old one stays until the new one is whole.
+
+    Raises
+    ------
+    ResourceError
+        The disk is full, or the place cannot be written to.
+    """
+    remove_leftovers(path)  # of a run that was killed while it saved
+    # torch's own error of a full disk is a RuntimeError
+    with output_errors(path, RuntimeError), atomic_output(path, overwrite=True) as part:
+        torch.save(dict(state), part)
 
 
 def on_device(state: StateDict, device: torch.device) -> StateDict:

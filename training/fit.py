@@ -12,7 +12,6 @@ CrackSAM's deltas and the paper's peers share one loop. A folder holds the run:
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,12 +21,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from crackgeo.errors import ModelError, UsageError
+from crackgeo.errors import UsageError
 from crackgeo.files import output_errors
 from crackgeo.monitor import SILENT, Monitor
 
-from .checkpoints import StateDict, on_device, read_checkpoint
+from .checkpoints import StateDict, on_device, read_checkpoint, save_checkpoint
 from .events import EventWriter
+from .stepping import average_into, check_loss, set_rates
 
 Samples = Dataset[tuple[Tensor, Tensor]]
 STAGE = "finetune"
@@ -200,8 +200,7 @@ class _Run:
     def step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> float:
         """One step of the optimiser; gives the mean loss of its passes."""
         job, factor = self.job, self.job.rate(self.iteration)
-        for group in job.optimizer.param_groups:
-            group["lr"] = group["base_lr"] * factor
+        set_rates(job.optimizer, factor)
         job.network.train()
         job.optimizer.zero_grad()
         total = 0.0
@@ -209,32 +208,16 @@ class _Run:
             images, labels = (t.to(job.device) for t in next(batches))
             with _products_in(self.spec.dtype, job.device):
                 loss = job.loss(images, labels) / self.spec.accumulate
-            self._check(loss)
+            check_loss(loss, self.iteration, "the learning rate")
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         self.scaler.step(job.optimizer)
         self.scaler.update()
         job.after_step(factor)
         self.iteration += 1
-        self._average()
+        now = trained_state(job.network)
+        average_into(self.average, now, self.iteration, self.spec.ema_decay)
         return total
-
-    def _check(self, loss: Tensor) -> None:
-        if not torch.isfinite(loss):
-            raise ModelError(
-                f"the loss is {loss.item()} at iteration {self.iteration}",
-                "lower the learning rate, or look for broken pictures in the data",
-            )
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        # short runs would never forget where they began: the average grows into its length
-        keep = min(self.spec.ema_decay, (self.iteration + 1) / (self.iteration + 10))
-        for name, value in trained_state(self.job.network).items():
-            if value.dtype.is_floating_point:
-                self.average[name].lerp_(value, 1 - keep if self.spec.ema_decay else 1.0)
-            else:
-                self.average[name].copy_(value)
 
     def judge(self, loss: float, known: Mapping[str, float] | None) -> None:
         """Validate the averaged weights, keep them if they are the best, log, draw a sheet."""
@@ -259,9 +242,7 @@ class _Run:
         self.board.add(scalars, self.iteration)
 
     def save(self) -> None:
-        """Write the checkpoint; the old one stays until the new one is whole."""
-        path = self.folder / CHECKPOINT
-        part = path.with_suffix(".part")
+        """Write the checkpoint."""
         state = {
             "fingerprint": self.fingerprint,
             "trained": trained_state(self.job.network),
@@ -270,9 +251,7 @@ class _Run:
             "random": torch.get_rng_state(),
             **{name: getattr(self, name) for name in (*_COUNTED, *_WEIGHTS)},
         }
-        with output_errors(path, RuntimeError):  # torch's own error of a full disk
-            torch.save(state, part)
-            os.replace(part, path)
+        save_checkpoint(self.folder / CHECKPOINT, state)
 
     def _load(self) -> None:
         remedy = "begin anew with --overwrite, or give another output"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -23,12 +22,13 @@ from crackgeo.models.modelfile import read_tensors
 from crackgeo.monitor import SILENT, Monitor
 
 from .averaging import mean_weights
-from .checkpoints import StateDict, on_device, read_state
+from .checkpoints import StateDict, on_device, read_state, save_checkpoint
 from .config import Config, TrainConfig
 from .data import CrackDataset, Record, read_manifest, scaled, training_records
 from .distil import UnlabelledDataset, load_teacher, taught_loss
 from .losses import crack_loss
 from .networks import build_network, load_pretrained
+from .stepping import average_into, check_loss, set_rates
 from .watch import LOSS_LOG, Watch, some_of_each
 
 Report = Callable[[str], None]
@@ -183,7 +183,6 @@ class _Run:
         self.iteration = state["iteration"]
 
     def save(self) -> None:
-        part = self.checkpoint.with_suffix(".part")
         state = {
             "net": self.net.state_dict(),
             "ema": self.ema,
@@ -191,28 +190,23 @@ class _Run:
             "iteration": self.iteration,
             "config": asdict(self.config),
         }
-        torch.save(state, part)
-        os.replace(part, self.checkpoint)
+        save_checkpoint(self.checkpoint, state)
 
     def step(self, image: Tensor, label: Tensor, clear: Tensor | None = None) -> float:
         """Learn from a batch as `CrackDataset` gives it; gives the loss."""
-        self._set_rate()
         train = self.config.train
+        set_rates(self.optimizer, rate_factor(train, self.iteration))
         self._set_mode()
         image, label = self._here(image), label.to(self.device, non_blocking=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=train.precision == "bf16"):
             logits = self._logits(image).float()
         loss = self._loss(logits, image if clear is None else self._here(clear), label)
-        if not torch.isfinite(loss):
-            raise ModelError(
-                f"the loss is {loss.item()} at iteration {self.iteration}",
-                "lower encoder_lr and decoder_lr, or look for broken pictures in the data",
-            )
+        check_loss(loss, self.iteration, "encoder_lr and decoder_lr")
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.iteration += 1
-        self._average()
+        average_into(self.ema, self.net.state_dict(), self.iteration, train.ema_decay)
         return loss.item()
 
     def _set_mode(self) -> None:
@@ -240,21 +234,6 @@ class _Run:
     def _logits(self, image: Tensor) -> Tensor:
         logits: Tensor = self.net.heads(image)[:, 1:] if self.outline_only else self.net(image)
         return logits
-
-    def _set_rate(self) -> None:
-        train = self.config.train
-        factor = rate_factor(train, self.iteration)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base_lr"] * factor
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        keep = min(self.config.train.ema_decay, (self.iteration + 1) / (self.iteration + 10))
-        now = self.net.state_dict()
-        moving = [name for name, value in now.items() if value.dtype.is_floating_point]
-        torch._foreach_lerp_([self.ema[k] for k in moving], [now[k] for k in moving], 1 - keep)
-        for name in now.keys() - set(moving):
-            self.ema[name].copy_(now[name])
 
 
 def rate_factor(train: TrainConfig, iteration: int) -> float:

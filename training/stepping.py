@@ -1,0 +1,58 @@
+"""What the loops of `train` and `fit` do alike at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from crackgeo.errors import ModelError
+
+
+def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Give each group of parameters this share of its full rate, which it holds as `base_lr`."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * factor
+
+
+def check_loss(loss: Tensor, iteration: int, rates: str) -> None:
+    """Stop before a step that would spoil the weights.
+
+    Parameters
+    ----------
+    loss : of a batch
+    iteration : at which it was found
+    rates : what to lower, in the user's words
+
+    Raises
+    ------
+    ModelError
+        The loss is no number.
+    """
+    if not torch.isfinite(loss):
+        raise ModelError(
+            f"the loss is {loss.item()} at iteration {iteration}",
+            f"lower {rates}, or look for broken pictures in the data",
+        )
+
+
+@torch.no_grad()
+def average_into(
+    average: Mapping[str, Tensor], now: Mapping[str, Tensor], iteration: int, decay: float
+) -> None:
+    """Let averaged weights follow a network's; counters are taken as they are.
+
+    Parameters
+    ----------
+    average : changed in place
+    now : the network's, by the same names
+    iteration : steps made; the average of a short run grows into its length, else it would never
+        forget where it began
+    decay : share that is kept, of a long run; 0 keeps nothing
+    """
+    keep = min(decay, (iteration + 1) / (iteration + 10))
+    moving = [name for name, value in now.items() if value.dtype.is_floating_point]
+    torch._foreach_lerp_([average[k] for k in moving], [now[k] for k in moving], 1 - keep)
+    for name in now.keys() - set(moving):
+        average[name].copy_(now[name])
