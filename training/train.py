@@ -47,7 +47,7 @@ def train(
 
     Parameters
     ----------
-    config : the run
+    config : the run; one that goes on takes its numbers as they are now
     data_dir : folder of the manifest
     out_dir : receives checkpoint.pt and log.csv (iteration, loss, crops a second), and what
         `watch` adds
@@ -62,7 +62,8 @@ def train(
     ModelError
         The loss is no longer a number; the checkpoint holds the weights before that.
     UsageError
-        The run in `out_dir` was begun with another seed; a teacher is wanted and none is named.
+        The run in `out_dir` was begun with another seed or network; a teacher is wanted and none
+        is named.
 
     Returns
     -------
@@ -131,7 +132,9 @@ def _loop(
     look_every = run.config.train.look_every
     started, first = time.monotonic(), run.iteration
     losses: list[float] = []
-    for sample in loader:
+    batches = iter(loader)
+    run.recall_chance()  # of which the loader has taken a number
+    for sample in batches:
         monitor.step("train", run.iteration, last)
         losses.append(run.step(*sample))
         if run.iteration % every == 0:
@@ -162,6 +165,7 @@ class _Run:
             network.final.outline.requires_grad_(True)
         self.net = network.to(device, memory_format=torch.channels_last)
         self.iteration = 0
+        self.chance: Tensor | None = None
         self.optimizer = _optimizer(self.net, config)
         names, crop_px = config.train.teachers, config.augment.crop_px
         self.teachers = [load_teacher(name, crop_px, device) for name in names]
@@ -177,16 +181,29 @@ class _Run:
     def _load(self) -> None:
         state = read_state(self.checkpoint)
         _check_seed(state, self.config.train.seed, self.checkpoint)
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.net.load_state_dict(state["net"])
+        except RuntimeError as error:
+            raise UsageError(
+                f"{self.checkpoint}: that run was begun with another network",
+                "give the configuration it was begun with, or another folder with -o",
+            ) from error
+        _load_optimizer(self.optimizer, state["optimizer"])
         self.ema = on_device(state["ema"], self.device)
         self.iteration = state["iteration"]
+        self.chance = state.get("random")  # older checkpoints have none
+
+    def recall_chance(self) -> None:
+        """Let torch's chance, which drops parts of some networks, go on where it was."""
+        if self.chance is not None:
+            torch.set_rng_state(self.chance)
 
     def save(self) -> None:
         state = {
             "net": self.net.state_dict(),
             "ema": self.ema,
             "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
             "iteration": self.iteration,
             "config": asdict(self.config),
         }
@@ -297,3 +314,11 @@ def _optimizer(net: Any, config: Config) -> torch.optim.Optimizer:
         {"params": decoder, "lr": train.decoder_lr, "base_lr": train.decoder_lr},
     ]
     return torch.optim.AdamW(groups, weight_decay=train.weight_decay, fused=True)
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take the moments of a checkpoint, but rates and decay as they are configured now."""
+    asked = [{k: group[k] for k in ("base_lr", "weight_decay")} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, asked, strict=True):
+        group.update(own)

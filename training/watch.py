@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from crackgeo.files import output_errors
@@ -64,7 +65,8 @@ class Watch:
 
     def look(self, iteration: int, weights: Mapping[str, Tensor]) -> str:
         """Score the weights, add to the files of the run, and say it in a line."""
-        segmenter = segmenter_of(self.network, weights)
+        with torch.random.fork_rng(devices=[]):  # a network begins with chance, which is the run's
+            segmenter = segmenter_of(self.network, weights)
         scored = evaluate(segmenter, self.records)
         self._log(iteration, scored)
         first = {record.set: record for record in reversed(self.records)}

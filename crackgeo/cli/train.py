@@ -26,7 +26,8 @@ from .options import console_options
     "--output",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the run. A run that was interrupted there goes on where it stopped.",
+    help="Folder of the run. A run that was interrupted there goes on where it stopped, with the "
+    "numbers that the configuration has now.",
 )
 @click.option(
     "--start",

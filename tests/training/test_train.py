@@ -75,6 +75,47 @@ def test_a_resumed_run_gives_the_same_weights_bit_for_bit(data, config, tmp_path
     CompactNet().load_state_dict(whole["ema"])
 
 
+def test_a_network_with_chance_of_its_own_goes_on_bit_for_bit(data, config, tmp_path):
+    looked = replace(config.train, network="fpn", look_every=1, look_pictures=1)
+    known = replace(config, train=looked)
+    unseen = replace(config, train=replace(looked, look_every=0))
+    whole = torch.load(train(unseen, data, tmp_path / "whole", lambda _: None))
+    for _ in range(2):
+        with pytest.raises(Cancelled):
+            train(known, data, tmp_path / "parts", lambda _: None, stop_at(1))
+    resumed = torch.load(train(known, data, tmp_path / "parts", lambda _: None))
+    assert same(resumed["net"], whole["net"])
+
+
+def test_a_checkpoint_without_the_state_of_chance_goes_on(data, config, tmp_path):
+    whole = torch.load(train(config, data, tmp_path / "whole", lambda _: None))
+    with pytest.raises(Cancelled):
+        train(config, data, tmp_path / "parts", lambda _: None, stop_at(2))
+    path = tmp_path / "parts" / "checkpoint.pt"
+    torch.save({k: v for k, v in torch.load(path).items() if k != "random"}, path)
+    resumed = torch.load(train(config, data, tmp_path / "parts", lambda _: None))
+    assert same(resumed["net"], whole["net"])
+
+
+def test_rates_of_the_configuration_count_when_a_run_goes_on(data, config, tmp_path):
+    with pytest.raises(Cancelled):
+        train(config, data, tmp_path, lambda _: None, stop_at(2))
+    before = torch.load(tmp_path / "checkpoint.pt")["net"]
+    still = replace(config.train, encoder_lr=0.0, decoder_lr=0.0, weight_decay=0.0)
+    end = torch.load(train(replace(config, train=still), data, tmp_path, lambda _: None))
+    assert end["iteration"] == 3
+    learning = [name for name, _ in CompactNet().named_parameters()]
+    assert all(torch.equal(end["net"][name], before[name]) for name in learning)
+
+
+def test_a_run_does_not_go_on_as_another_network(data, config, tmp_path):
+    train(config, data, tmp_path, lambda _: None)
+    other = replace(config, train=replace(config.train, learn="outline"))
+    with pytest.raises(UsageError, match="begun with another network") as told:
+        train(other, data, tmp_path, lambda _: None)
+    assert "another folder" in told.value.remedy
+
+
 def test_a_run_does_not_go_on_with_the_samples_of_another_seed(data, config, tmp_path):
     train(config, data, tmp_path, lambda _: None)
     other = replace(config, train=replace(config.train, seed=config.train.seed + 1))
