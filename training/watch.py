@@ -21,7 +21,7 @@ from crackgeo.models.protocol import ModelInfo, Segmenter
 from crackgeo.models.runtime import Scaling, TorchSegmenter
 
 from .data import Record
-from .evaluate import POOLED, Evaluation, evaluate
+from .evaluate import Evaluation, evaluate
 from .networks import load_network
 from .report import COLUMNS
 from .sheets import write_sheet
@@ -97,9 +97,9 @@ def write_curves(folder: Path) -> None:
     losses = _rows(folder / LOSS_LOG)
     left.plot([int(row[0]) for row in losses], [float(row[1]) for row in losses])
     left.set(xlabel="iteration", ylabel="loss")
-    scores = [row for row in _rows(folder / SCORE_LOG)[1:] if row[1] == POOLED]
+    looks = {row[0]: row for row in _rows(folder / SCORE_LOG)[1:]}  # the last one pools all sets
     for place, name in enumerate(METRICS, 2):
-        _curve(right, scores, place, COLUMNS[name])
+        _curve(right, list(looks.values()), place, COLUMNS[name])
     right.set(xlabel="iteration", ylabel="score on some of val", ylim=(0, 1))
     right.legend(fontsize="small")
     with output_errors(folder / CURVES):

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from crackgeo_training import watch
 from crackgeo_training.averaging import mean_weights
 from crackgeo_training.config import load_config
 from crackgeo_training.losses import crack_loss
@@ -162,6 +163,25 @@ def test_a_run_is_looked_at_with_scores_curves_and_a_sheet(data, config, tmp_pat
     assert cv2.imread(str(tmp_path / "curves.png")) is not None
     unseen = torch.load(train(config, data, tmp_path / "unseen", lambda _: None))
     assert same(state["net"], unseen["net"])  # to look changes nothing
+
+
+@pytest.mark.parametrize("sets", [("thin",), ("thin", "wide", "all")])
+def test_curves_are_of_all_pictures_together(tmp_path, monkeypatch, sets):
+    drawn = []
+    plain = watch._curve
+
+    def curve(axes, rows, place, label):
+        drawn.append([(row[0], row[place]) for row in rows])
+        plain(axes, rows, place, label)
+
+    monkeypatch.setattr(watch, "_curve", curve)
+    (tmp_path / "log.csv").write_text("2,0.5,9\n4,0.4,9\n")
+    rows = ["iteration,set,iou,f1_2px,cliou_4px"]
+    for iteration in (2, 4):
+        rows += [f"{iteration},{name},0.{i},0.{i},0.{i}" for i, name in enumerate(sets, 1)]
+    (tmp_path / "val.csv").write_text("\n".join(rows))
+    watch.write_curves(tmp_path)
+    assert drawn == [[("2", f"0.{len(sets)}"), ("4", f"0.{len(sets)}")]] * 3
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_weights(data, config, tmp_path, monkeypatch):
