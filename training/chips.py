@@ -195,7 +195,8 @@ def _take_over(
     for i, pair in enumerate(pairs):
         monitor.step(STAGE, i, len(pairs))
         label = pair.read_mask()
-        image, mask = f"{pair.name}{pair.image.suffix.lower()}", f"{pair.name}.png"
+        name = f"{pair.split}_{pair.name}"  # numbers often begin anew in every split
+        image, mask = f"{name}{pair.image.suffix.lower()}", f"{name}.png"
         with output_errors(folder):
             shutil.copyfile(pair.image, folder / "images" / image)
         write_label(folder / "masks" / mask, label)

@@ -24,12 +24,11 @@ from .metrics import (
     sweep_thresholds,
 )
 from .noise import disturb
-from .pairs import read_label
+from .pairs import match_masks, read_label
 from .predict_images import predict_images
 
 POOLED = "all"
 STAGE = "evaluate"
-PICTURES = (".webp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def find_records(data: Path, split: str | None, sets: Sequence[str] = ()) -> lis
     Raises
     ------
     InputError
-        Nothing to score, or an image lacks its mask.
+        Nothing to score, or masks do not belong to images one by one.
     """
     manifest = data / "manifest.csv"
     if manifest.is_file():
@@ -109,14 +108,13 @@ def find_records(data: Path, split: str | None, sets: Sequence[str] = ()) -> lis
 
 
 def _paired(data: Path) -> list[Record]:
-    masks = {p.stem: p for p in (data / "masks").iterdir() if p.suffix.lower() in PICTURES}
-    images = sorted(p for p in (data / "images").iterdir() if p.suffix.lower() in PICTURES)
-    if not images:
+    records = [
+        Record("", data.name, image, mask)
+        for image, mask in match_masks(data / "images", data / "masks")
+    ]
+    if not records:
         raise InputError(f"{data / 'images'}: holds no picture")
-    for image in images:
-        if image.stem not in masks:
-            raise InputError(f"{image}: no mask of that name in {data / 'masks'}")
-    return [Record("", data.name, image, masks[image.stem]) for image in images]
+    return records
 
 
 def evaluate(

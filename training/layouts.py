@@ -15,6 +15,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -24,8 +25,7 @@ from numpy.typing import NDArray
 from crackgeo.errors import InputError
 
 from .blocks import TRAIN, VAL
-from .evaluate import PICTURES
-from .pairs import check_mask
+from .pairs import PICTURES, check_mask, match_masks
 
 _SPLITS = (TRAIN, VAL, "test")
 _BACKGROUND = 1  # of CrackForest's segments; the others are cracks
@@ -33,7 +33,7 @@ _BACKGROUND = 1  # of CrackForest's segments; the others are cracks
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture and its mask in a layout; `name` is unique among all of them."""
+    """A picture and its mask in a layout; `name` is unique in its split."""
 
     split: str
     name: str
@@ -69,9 +69,14 @@ def find_pairs(folder: Path, val_share: float) -> list[Pair]:
     Raises
     ------
     InputError
-        No known layout, an image without mask, or no picture.
+        No known layout, no picture, or masks that do not belong to images one by one.
     """
     pairs = sorted(_find(folder), key=lambda pair: (pair.split, pair.name))
+    for one, other in pairwise(pairs):
+        if (one.split, one.name) == (other.split, other.name):
+            raise InputError(
+                f"{other.image}: {one.image} has the same name", "rename or remove one of the two"
+            )
     if not pairs:
         raise InputError(
             f"{folder}: no folder of images and masks as crackgeo knows them",
@@ -104,11 +109,8 @@ def _matched(
 ) -> Iterator[Pair]:
     if not images.is_dir() or not masks.is_dir():
         return
-    known = {p.stem: p for p in masks.iterdir() if p.suffix.lower() in mask_types}
-    for image in sorted(p for p in images.iterdir() if p.suffix.lower() in image_types):
-        if image.stem not in known:
-            raise InputError(f"{image}: no mask of that name in {masks}", "add it, or remove it")
-        yield Pair(split, image.stem, image, known[image.stem])
+    for image, mask in match_masks(images, masks, image_types, mask_types):
+        yield Pair(split, image.stem, image, mask)
 
 
 def _apart(pair: Pair, share: float) -> bool:

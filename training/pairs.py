@@ -6,6 +6,7 @@ ordinary one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from crackgeo.files import output_errors
 
 from .data import IGNORE, Record, read_pair
 
+PICTURES = (".webp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 UNKNOWN = 127  # in a mask file; a reader that knows no open ground takes it for background
 GREY_SHARE = 0.2  # JPEG blurs edges, but not a fifth of a mask
 _CODES = np.array([0, UNKNOWN, 255])
@@ -38,6 +40,39 @@ def read_label(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     else:
         check_mask(np.asarray(mask, np.uint8), record.mask)
     return image, label
+
+
+def match_masks(
+    images: Path,
+    masks: Path,
+    image_types: tuple[str, ...] = PICTURES,
+    mask_types: tuple[str, ...] = PICTURES,
+) -> Iterator[tuple[Path, Path]]:
+    """The pictures of a folder, in the order of their names, with the masks of equal stems.
+
+    Raises
+    ------
+    InputError
+        A picture has no mask, or two files of a folder have one stem.
+    """
+    known = _by_stem(masks, mask_types)
+    for stem, image in _by_stem(images, image_types).items():
+        if stem not in known:
+            raise InputError(f"{image}: no mask of that name in {masks}", "add it, or remove it")
+        yield image, known[stem]
+
+
+def _by_stem(folder: Path, types: tuple[str, ...]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in types):
+        if path.stem in found:
+            raise InputError(
+                f"{path}: {found[path.stem].name} beside it has the same name, so it is not clear "
+                "which mask belongs to which picture",
+                "rename or remove one of the two",
+            )
+        found[path.stem] = path
+    return found
 
 
 def check_mask(mask: NDArray[np.uint8], path: Path) -> None:

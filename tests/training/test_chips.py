@@ -7,7 +7,7 @@ import pytest
 import shapely
 from crackgeo_training.blocks import ChipSpec, plan_chips
 from crackgeo_training.chips import make_chips
-from crackgeo_training.data import Record
+from crackgeo_training.data import Record, read_manifest
 from crackgeo_training.pairs import read_label, write_label
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -164,6 +164,39 @@ def test_folders_of_the_data_sets(layout, tmp_path):
     assert len(rows) == 12
     assert {int(row["crack_px"]) for row in rows} == {320}
     assert result.train > 0 < result.val
+
+
+def test_pictures_of_one_name_in_several_splits_stay_apart(tmp_path):
+    """As numbered data sets have them: 000.png to learn from, 000.png to validate on."""
+    rows = {"train": 10, "val": 20, "test": 30}
+    for split, row in rows.items():
+        crack = picture(tmp_path / "in" / split / "images" / "000.png", row)
+        save_mask(tmp_path / "in" / split / "masks" / "000.png", crack)
+    make_chips(tmp_path / "in", tmp_path / "out")
+    for record in read_manifest(tmp_path / "out" / "manifest.csv"):
+        image, label = read_label(record)
+        assert int(np.flatnonzero(label.any(axis=1))[0]) == rows[record.split]
+        np.testing.assert_array_equal(label == 1, image[..., 0] < 90)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("images/a.png", "images/a.jpg"),
+        ("masks/a.png", "masks/a.bmp"),
+        ("images/a.png", "train/images/a.png"),
+    ],
+)
+def test_two_files_of_one_name_are_named(one, other, tmp_path):
+    crack = picture(tmp_path / "images" / "a.png")
+    save_mask(tmp_path / "masks" / "a.png", crack)
+    picture(tmp_path / other)
+    if other.startswith("train"):
+        save_mask(tmp_path / "train" / "masks" / "a.png", crack)
+    with pytest.raises(InputError, match="the same name") as caught:
+        make_chips(tmp_path, tmp_path / "out")
+    assert one.rsplit("/")[-1] in caught.value.message
+    assert "rename or remove" in caught.value.remedy
 
 
 def test_broken_folders_are_named(tmp_path, capsys):
