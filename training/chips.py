@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -34,7 +35,7 @@ from .blocks import TRAIN, VAL, Chip, ChipSpec, plan_chips
 from .contact import write_contact_sheet
 from .data import IGNORE, Record, read_manifest
 from .labels import Labels, LabelSpec, read_labels
-from .layouts import find_pairs
+from .layouts import Pair, find_pairs, list_pairs
 from .pairs import read_label, write_label, write_picture
 
 STAGE = "chips"
@@ -43,6 +44,10 @@ COLUMNS = ("split", "set", "image", "mask", "licence", "row", "col", "known_px",
 LEAST_KNOWN = 0.02  # a chip with less labelled ground teaches nothing
 CONTACT_CHIPS = 24
 MANY_EMPTY = 0.5  # share of a folder's masks
+MORE_CHIPS = "label cracks in more places, or make chips smaller with --chip-px"
+MORE_PICTURES = "add pictures with cracks; NAME-1, NAME-2 count as crops of one photograph"
+Row = dict[str, Any]  # of the manifest
+Made = tuple[list[Row], dict[str, Any]]  # rows, and what is told of where they come from
 
 
 @dataclass(frozen=True)
@@ -116,12 +121,7 @@ def make_chips(
     ResourceError
         The disk is full or refuses.
     """
-    if source.is_dir() == (labels is not None):
-        raise UsageError(
-            f"{source}: a raster needs --labels, a folder of images and masks has its own",
-            "give a raster with --labels LABELS.gpkg, or a folder without",
-        )
-    spec = chip_spec or ChipSpec()
+    given = _Given(source, labels, area, label_spec, chip_spec, bands, gsd_m)
     heard: list[str] = []
 
     def hear(message: str) -> None:
@@ -130,80 +130,155 @@ def make_chips(
 
     listening = Monitor(monitor.on_progress, hear, monitor.is_cancelled)
     with folder_output(output, overwrite) as part:
-        if labels is None:
-            rows = list(_take_over(source, part, spec, listening))
-            made: dict[str, Any] = {"folder": source.name}
-        else:
-            with open_image(source, bands, gsd_m, listening) as image:
-                found = read_labels(labels, image.grid, label_spec, area, listening)
-                rows = list(_cut(image, found, part, spec, listening))
-            made = {"raster": source.name, "header_sha256": header_checksum(source)}
-            made |= {"labels": labels.name, "area": area.name if area else None}
-        _write_manifest(part / "manifest.csv", rows)
+        _folders(part)
+        rows, made = (_take_over if labels is None else _cut)(given, part, listening)
         records = read_manifest(part / "manifest.csv")
         shift = find_shift(records)
-        size_px = None if labels is None else max(r["size"] for r in rows)
-        _warn(rows, shift, listening)
-        if labels is None:
-            _warn_of_empty(rows, listening)
+        _warn_of_shift(shift, listening)
         write_contact_sheet(part / "contact_sheet.png", _to_show(records, rows))
-        counts = _counts(rows)
-        result = ChipSummary(output, *counts, size_px, shift, tuple(heard))
-        story = {**made, "spec": asdict(spec), **result.to_dict(), "folder": None}
+        size_px = max((row["size"] for row in rows if "size" in row), default=None)
+        result = ChipSummary(output, *_counts(rows), size_px, shift, tuple(heard))
+        told = {name: value for name, value in result.to_dict().items() if name != "folder"}
+        story = {**made, "spec": asdict(given.spec), **told}
         with output_errors(output):
             (part / SUMMARY).write_text(json.dumps(story, indent=1) + "\n", encoding="utf-8")
     return result
 
 
-def _cut(
-    image: ImageRaster, labels: Labels, folder: Path, spec: ChipSpec, monitor: Monitor
-) -> Iterator[dict[str, Any]]:
-    """Write the chips of a raster; gives their rows of the manifest."""
-    marked = np.concatenate([labels.cracks, labels.rejected])
-    chips = plan_chips(labels.extent, image.grid.window, marked, spec)
-    _folders(folder)
-    for i, chip in enumerate(chips):
-        monitor.step(STAGE, i, len(chips))
-        row = _write_chip(image, labels, folder, chip)
-        if row is not None:
-            yield row
-    monitor.step(STAGE, len(chips), len(chips))
+def check_chips(folder: Path, source: Path, **options: Any) -> None:
+    """Find out whether chips are those that `make_chips` would make now.
+
+    Parameters
+    ----------
+    folder : the chips
+    source, options : see `make_chips`
+
+    Raises
+    ------
+    UsageError
+        They were made of other pixels or labels, or in another way.
+    InputError
+        Raster, labels or pictures cannot be read.
+    """
+    story = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    if story.get("inputs_sha256") != _Given(source, **options).digest():
+        raise UsageError(
+            f"{folder}: was made of other labels or pictures, or with other options",
+            "give the same ones, or begin anew with --overwrite and without --resume",
+        )
 
 
-def _write_chip(
-    image: ImageRaster, labels: Labels, folder: Path, chip: Chip
-) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class _Given:
+    """What chips are made of, see `make_chips`."""
+
+    source: Path
+    labels: Path | None = None
+    area: Path | None = None
+    label_spec: LabelSpec | None = None
+    chip_spec: ChipSpec | None = None
+    bands: BandSpec | None = None
+    gsd_m: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.source.is_dir() == (self.labels is not None):
+            raise UsageError(
+                f"{self.source}: a raster needs --labels, a folder of images and masks has its own",
+                "give a raster with --labels LABELS.gpkg, or a folder without",
+            )
+
+    @property
+    def spec(self) -> ChipSpec:
+        """Sizes and shares."""
+        return self.chip_spec or ChipSpec()
+
+    @contextmanager
+    def opened(self, monitor: Monitor = SILENT) -> Iterator[tuple[ImageRaster, Labels, list[Chip]]]:
+        """The raster, its labels, and where chips will lie."""
+        assert self.labels is not None
+        with open_image(self.source, self.bands, self.gsd_m, monitor) as image:
+            found = read_labels(self.labels, image.grid, self.label_spec, self.area, monitor)
+            marked = np.concatenate([found.cracks, found.rejected])
+            yield image, found, plan_chips(found.extent, image.grid.window, marked, self.spec)
+
+    def digest(self) -> str:
+        """The same for the same pixels, labels and options, whatever the files are called."""
+        if self.labels is not None:
+            with self.opened() as (_, found, chips):
+                return self.digest_of(found, chips)
+        pairs = [
+            (p.split, p.name, p.image.stat().st_size, p.mask.stat().st_size)
+            for p in list_pairs(self.source)
+        ]
+        return sha256(repr((self.spec, pairs)).encode()).hexdigest()
+
+    def digest_of(self, labels: Labels, chips: Sequence[Chip]) -> str:
+        """The same of a raster that is open."""
+        header = header_checksum(self.source)
+        digest = sha256(repr((header, self.bands or BandSpec(), self.gsd_m)).encode())
+        for chip in chips:
+            digest.update(repr(chip).encode())
+            digest.update(labels.draw(chip.window).tobytes())
+        return digest.hexdigest()
+
+
+def _cut(given: _Given, folder: Path, monitor: Monitor) -> Made:
+    """Write the chips of a raster and their manifest."""
+    assert given.labels is not None
+    rows = []
+    with given.opened(monitor) as (image, found, chips):
+        for i, chip in enumerate(chips):
+            monitor.step(STAGE, i, len(chips))
+            rows += _write_chip(image, found, folder, chip)
+        monitor.step(STAGE, len(chips), len(chips))
+        digest = given.digest_of(found, chips)
+    _write_manifest(folder / "manifest.csv", rows)
+    _warn_of_no_crack(rows, MORE_CHIPS, monitor)
+    made = {"raster": given.source.name, "header_sha256": header_checksum(given.source)}
+    area = given.area.name if given.area else None
+    return rows, {**made, "labels": given.labels.name, "area": area, "inputs_sha256": digest}
+
+
+def _write_chip(image: ImageRaster, labels: Labels, folder: Path, chip: Chip) -> list[Row]:
+    """Write a chip; gives its row of the manifest, or none if too little of it is labelled."""
     window = chip.window
     pixels, valid = image.read(window)
     label = labels.draw(window)
     label[~valid] = IGNORE
     if (label != IGNORE).mean() < LEAST_KNOWN:
-        return None
+        return []
     name = f"{Path(image.name).stem}_{window.row}_{window.col}.png"
     write_picture(folder / "images" / name, np.asarray(pixels, np.uint8))
     write_label(folder / "masks" / name, label)
     row = _row(chip.split, Path(image.name).stem, name, name, label)
-    return {**row, "row": window.row, "col": window.col, "size": max(window.height, window.width)}
+    place = {"row": window.row, "col": window.col}
+    return [{**row, **place, "size": max(window.height, window.width)}]
 
 
-def _take_over(
-    source: Path, folder: Path, spec: ChipSpec, monitor: Monitor
-) -> Iterator[dict[str, Any]]:
-    """Copy pictures and write their masks; gives their rows of the manifest."""
-    pairs = find_pairs(source, spec.val_share)
-    _folders(folder)
+def _take_over(given: _Given, folder: Path, monitor: Monitor) -> Made:
+    """Copy the pictures of a folder, write their masks and their manifest."""
+    pairs = find_pairs(given.source, given.spec.val_share)
+    rows = []
     for i, pair in enumerate(pairs):
         monitor.step(STAGE, i, len(pairs))
-        label = pair.read_mask()
-        name = f"{pair.split}_{pair.name}"  # numbers often begin anew in every split
-        image, mask = f"{name}{pair.image.suffix.lower()}", f"{name}.png"
-        with output_errors(folder):
-            shutil.copyfile(pair.image, folder / "images" / image)
-        write_label(folder / "masks" / mask, label)
-        record = Record(pair.split, "", folder / "images" / image, folder / "masks" / mask)
-        read_label(record)  # an image that is broken, or of another size, stops here
-        yield _row(pair.split, source.name, image, mask, label)
+        rows.append(_copy_pair(pair, folder, given.source.name))
     monitor.step(STAGE, len(pairs), len(pairs))
+    _write_manifest(folder / "manifest.csv", rows)
+    _warn_of_no_crack(rows, MORE_PICTURES, monitor)
+    _warn_of_empty(rows, monitor)
+    return rows, {"folder": given.source.name, "inputs_sha256": given.digest()}
+
+
+def _copy_pair(pair: Pair, folder: Path, name: str) -> Row:
+    label = pair.read_mask()
+    stem = f"{pair.split}_{pair.name}"  # numbers often begin anew in every split
+    image, mask = f"{stem}{pair.image.suffix.lower()}", f"{stem}.png"
+    with output_errors(folder):
+        shutil.copyfile(pair.image, folder / "images" / image)
+    write_label(folder / "masks" / mask, label)
+    record = Record(pair.split, "", folder / "images" / image, folder / "masks" / mask)
+    read_label(record)  # an image that is broken, or of another size, stops here
+    return _row(pair.split, name, image, mask, label)
 
 
 def _folders(folder: Path) -> None:
@@ -212,7 +287,7 @@ def _folders(folder: Path) -> None:
             (folder / kind).mkdir()
 
 
-def _row(split: str, name: str, image: str, mask: str, label: NDArray[np.uint8]) -> dict[str, Any]:
+def _row(split: str, name: str, image: str, mask: str, label: NDArray[np.uint8]) -> Row:
     return {
         "split": split,
         "set": name,
@@ -224,7 +299,7 @@ def _row(split: str, name: str, image: str, mask: str, label: NDArray[np.uint8])
     }
 
 
-def _write_manifest(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def _write_manifest(path: Path, rows: Sequence[Row]) -> None:
     if not any(row["crack_px"] for row in rows):
         raise InputError(
             "no crack pixel anywhere in what is labelled: there is nothing to learn",
@@ -236,21 +311,21 @@ def _write_manifest(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         table.writerows(rows)
 
 
-def _counts(rows: Iterable[dict[str, Any]]) -> tuple[int, int, int, int]:
+def _counts(rows: Iterable[Row]) -> tuple[int, int, int, int]:
     count = Counter((row["split"], row["crack_px"] > 0) for row in rows)
     with_cracks = count[TRAIN, True], count[VAL, True]
     without = count[TRAIN, False], count[VAL, False]
     return with_cracks[0] + without[0], with_cracks[1] + without[1], *with_cracks
 
 
-def _warn(rows: Sequence[dict[str, Any]], shift: Shift | None, monitor: Monitor) -> None:
+def _warn_of_no_crack(rows: Sequence[Row], remedy: str, monitor: Monitor) -> None:
     _, _, train_cracks, val_cracks = _counts(rows)
     for name, count in (("training", train_cracks), ("validation", val_cracks)):
         if not count:
-            monitor.warn(
-                f"{name} has no crack: label cracks in more places, or make chips smaller "
-                "with --chip-px"
-            )
+            monitor.warn(f"{name} has no crack: {remedy}")
+
+
+def _warn_of_shift(shift: Shift | None, monitor: Monitor) -> None:
     if shift is not None and shift.is_systematic:
         monitor.warn(
             f"labels lie {shift.distance_px:.0f} px off the dark ridges: moved by {shift.cols:+d} "
@@ -258,7 +333,7 @@ def _warn(rows: Sequence[dict[str, Any]], shift: Shift | None, monitor: Monitor)
         )
 
 
-def _warn_of_empty(rows: Sequence[dict[str, Any]], monitor: Monitor) -> None:
+def _warn_of_empty(rows: Sequence[Row], monitor: Monitor) -> None:
     """Crack-free pictures teach, too, but most of a folder without a crack looks like a mistake."""
     empty = sum(not row["crack_px"] for row in rows)
     if empty > MANY_EMPTY * len(rows):
@@ -268,7 +343,7 @@ def _warn_of_empty(rows: Sequence[dict[str, Any]], monitor: Monitor) -> None:
         )
 
 
-def _to_show(records: Sequence[Record], rows: Sequence[dict[str, Any]]) -> list[tuple[Record, str]]:
+def _to_show(records: Sequence[Record], rows: Sequence[Row]) -> list[tuple[Record, str]]:
     """Some chips of each kind with captions: validation first, cracks before empty ones."""
     order = sorted(
         range(len(rows)), key=lambda i: (rows[i]["split"] != VAL, rows[i]["crack_px"] == 0)
@@ -281,7 +356,7 @@ def _to_show(records: Sequence[Record], rows: Sequence[dict[str, Any]]) -> list[
 
 @contextmanager
 def folder_output(target: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder to fill that appears under its name when the block ends well, else is removed.
+    """A folder of chips to fill, see `filled_folder`.
 
     Raises
     ------
@@ -294,6 +369,19 @@ def folder_output(target: Path, overwrite: bool) -> Iterator[Path]:
         raise UsageError(f"{target}: exists already", "choose another name, or add --overwrite")
     if target.exists() and not (target / SUMMARY).is_file():
         raise UsageError(f"{target}: holds no chips, so it is not overwritten", "choose another")
+    with filled_folder(target) as part:
+        yield part
+
+
+@contextmanager
+def filled_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill that takes the place of an older one when the block ends well, else goes.
+
+    Raises
+    ------
+    ResourceError
+        The disk refuses.
+    """
     if not target.parent.is_dir():
         raise ResourceError(f"{target}: there is no folder {target.parent}", "create it first")
     part = target.with_name(f".{target.name}.part-{uuid4().hex[:8]}")

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -63,14 +63,23 @@ def find_pairs(folder: Path, val_share: float) -> list[Pair]:
     Parameters
     ----------
     folder : in one of the layouts above
-    val_share : share of the training pictures set apart where the layout has no validation;
-        by a hash of the name without its crop number, so that crops of one photograph stay together
+    val_share : share of the training pictures set apart where the layout has no validation, at
+        least one; see `_set_apart`
 
     Raises
     ------
     InputError
         No known layout, no picture, or masks that do not belong to images one by one.
     """
+    pairs = list_pairs(folder)
+    if any(pair.split == VAL for pair in pairs):
+        return pairs
+    apart = _set_apart([pair for pair in pairs if pair.split == TRAIN], val_share)
+    return [replace(p, split=VAL) if p in apart else p for p in pairs]
+
+
+def list_pairs(folder: Path) -> list[Pair]:
+    """The pictures of `find_pairs` in the splits of their layout; errors as there."""
     pairs = sorted(_find(folder), key=lambda pair: (pair.split, pair.name))
     for one, other in pairwise(pairs):
         if (one.split, one.name) == (other.split, other.name):
@@ -82,12 +91,7 @@ def find_pairs(folder: Path, val_share: float) -> list[Pair]:
             f"{folder}: no folder of images and masks as crackgeo knows them",
             "docs/finetune.md shows the layouts; simplest: images/ and masks/ with equal names",
         )
-    if any(pair.split == VAL for pair in pairs):
-        return pairs
-    return [
-        Pair(VAL, p.name, p.image, p.mask) if p.split == TRAIN and _apart(p, val_share) else p
-        for p in pairs
-    ]
+    return pairs
 
 
 def _find(folder: Path) -> Iterator[Pair]:
@@ -113,10 +117,28 @@ def _matched(
         yield Pair(split, image.stem, image, mask)
 
 
-def _apart(pair: Pair, share: float) -> bool:
-    photograph = re.sub(r"-\d+$", "", pair.name)
-    digest = hashlib.sha256(photograph.encode()).digest()
-    return int.from_bytes(digest[:4], "big") < share * 2**32
+def _set_apart(pairs: Sequence[Pair], share: float) -> set[Pair]:
+    """A share of the photographs with cracks, and of those without, at least one that teaches left.
+
+    Crops of one photograph (`NAME-1`, `NAME-2`) stay together. The first by a hash of the name are
+    taken, so most stay what they are when the folder grows.
+    """
+    photographs: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        photographs.setdefault(re.sub(r"-\d+$", "", pair.name), []).append(pair)
+    cracked = {
+        name for name, crops in photographs.items() if any(c.read_mask().any() for c in crops)
+    }
+    apart: set[Pair] = set()
+    for names in (cracked, photographs.keys() - cracked):
+        count = min(max(1, round(share * len(names))), len(names) - 1)
+        for name in sorted(names, key=_hashed)[: max(0, count)]:
+            apart.update(photographs[name])
+    return apart
+
+
+def _hashed(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
 
 
 def _read_mat(path: Path) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 import csv
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import shapely
 from crackgeo_training.blocks import ChipSpec, plan_chips
 from crackgeo_training.chips import make_chips
 from crackgeo_training.data import Record, read_manifest
+from crackgeo_training.layouts import find_pairs
 from crackgeo_training.pairs import read_label, write_label
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -179,6 +181,46 @@ def test_pictures_of_one_name_in_several_splits_stay_apart(tmp_path):
         np.testing.assert_array_equal(label == 1, image[..., 0] < 90)
 
 
+def write_plain(folder, cracked, empty=0):
+    """Pictures c0, c1, ... with a crack, and e0, e1, ... without."""
+    names = [f"c{i}" for i in range(cracked)] + [f"e{i}" for i in range(empty)]
+    for i, name in enumerate(names):
+        crack = picture(folder / "images" / f"{name}.png", 5 + i)
+        save_mask(folder / "masks" / f"{name}.png", crack * name.startswith("c"))
+
+
+def validating(folder):
+    return {pair.name for pair in find_pairs(folder, 0.2) if pair.split == "val"}
+
+
+@pytest.mark.parametrize("count", range(2, 12))
+def test_small_folders_are_validated_on_cracks_too(count, tmp_path):
+    write_plain(tmp_path / "in", count, empty=20)
+    made = make_chips(tmp_path / "in", tmp_path / "out")
+    assert made.val_cracks == max(1, round(0.2 * count))
+    assert made.train_cracks == count - made.val_cracks
+    assert made.val - made.val_cracks == 4
+
+
+def test_most_of_what_validates_stays_when_a_folder_grows(tmp_path):
+    write_plain(tmp_path, 20)
+    before = validating(tmp_path)
+    write_plain(tmp_path, 25)
+    assert len(before & validating(tmp_path)) >= len(before) - 1
+
+
+def test_one_photograph_alone_does_not_validate(tmp_path):
+    for i in (1, 2, 3):
+        crack = picture(tmp_path / "in" / "images" / f"wall-{i}.png")
+        save_mask(tmp_path / "in" / "masks" / f"wall-{i}.png", crack)
+    made = make_chips(tmp_path / "in", tmp_path / "out")
+    assert made.val == 0
+    [warning] = made.warnings
+    assert "add pictures" in warning
+    assert "one photograph" in warning
+    assert "--chip-px" not in warning
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -195,7 +237,7 @@ def test_two_files_of_one_name_are_named(one, other, tmp_path):
         save_mask(tmp_path / "train" / "masks" / "a.png", crack)
     with pytest.raises(InputError, match="the same name") as caught:
         make_chips(tmp_path, tmp_path / "out")
-    assert one.rsplit("/")[-1] in caught.value.message
+    assert Path(one).name in caught.value.message
     assert "rename or remove" in caught.value.remedy
 
 
