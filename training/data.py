@@ -83,25 +83,48 @@ def read_licences(path: Path, split: str) -> dict[str, dict[str, str | int]]:
     return dict(sorted(sets.items()))
 
 
-def read_pair(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Read an image as RGB `[H, W, 3]` and its mask as 0 or 1 `[H, W]`, both uint8.
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read an image as RGB uint8 `[H, W, 3]`.
+
+    Raises
+    ------
+    InputError
+        It is missing, or no image.
+    """
+    image = _read(path, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def read_grey(path: Path) -> NDArray[np.uint8]:
+    """Read a mask as its file has it, uint8 `[H, W]`; errors as `read_image`."""
+    return _read(path, cv2.IMREAD_GRAYSCALE)
+
+
+def _read(path: Path, kind: int) -> NDArray[np.uint8]:
+    image = cv2.imread(str(path), kind)
+    if image is None:
+        raise InputError(f"{path}: missing, or not an image")
+    return np.asarray(image, np.uint8)
+
+
+def read_files(record: Record) -> Pair:
+    """Read an image as RGB `[H, W, 3]` and its mask as its file has it `[H, W]`, both uint8.
 
     Raises
     ------
     InputError
         A file is missing or no image, or their sizes differ.
     """
-    image = cv2.imread(str(record.image), cv2.IMREAD_COLOR)
-    mask = cv2.imread(str(record.mask), cv2.IMREAD_GRAYSCALE)
-    for array, path in ((image, record.image), (mask, record.mask)):
-        if array is None:
-            raise InputError(f"{path}: missing, or not an image")
-    assert image is not None
-    assert mask is not None
+    image, mask = read_image(record.image), read_grey(record.mask)
     if image.shape[:2] != mask.shape:
         raise InputError(f"{record.mask}: {mask.shape} does not match the image {image.shape[:2]}")
-    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8)
-    return rgb, (mask > 127).astype(np.uint8)
+    return image, mask
+
+
+def read_pair(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Read an image as RGB `[H, W, 3]` and its mask as 0 or 1 `[H, W]`; errors as `read_files`."""
+    image, mask = read_files(record)
+    return image, (mask > 127).astype(np.uint8)
 
 
 def loosen(mask: NDArray[np.uint8], rim_px: float) -> NDArray[np.uint8]:

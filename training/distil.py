@@ -11,20 +11,19 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crackgeo.errors import InputError, ModelError, UsageError
+from crackgeo.errors import ModelError, UsageError
 from crackgeo.models.compact import without_outline
 from crackgeo.models.protocol import Segmenter
 from crackgeo.models.registry import load_model
 
 from .checkpoints import CHECKPOINT_SUFFIX, read_state
-from .data import CrackDataset, Record
+from .data import CrackDataset, Record, read_image
 from .networks import load_network
 
 Teacher = Callable[[Tensor], Tensor]  # [N, 3, H, W] in [-1, 1] to [N, 1, H, W], 0 to 1
@@ -35,11 +34,8 @@ class UnlabelledDataset(CrackDataset):
 
     def read(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """One picture, and nothing said about it."""
-        image = cv2.imread(str(record.image), cv2.IMREAD_COLOR)
-        if image is None:
-            raise InputError(f"{record.image}: missing, or not an image")
-        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8)
-        return rgb, np.zeros(rgb.shape[:2], np.uint8)
+        image = read_image(record.image)
+        return image, np.zeros(image.shape[:2], np.uint8)
 
 
 def load_teacher(name_or_path: str, crop_px: int, device: torch.device) -> Teacher:

@@ -18,13 +18,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from crackgeo.errors import InputError
 
 from .blocks import TRAIN, VAL
+from .data import read_grey
 from .pairs import PICTURES, check_mask, match_masks
 
 _SPLITS = (TRAIN, VAL, "test")
@@ -50,10 +50,8 @@ class Pair:
         """
         if self.mask.suffix == ".mat":
             return _read_mat(self.mask)
-        mask = cv2.imread(str(self.mask), cv2.IMREAD_GRAYSCALE)
-        if mask is None:
-            raise InputError(f"{self.mask}: missing, or not an image")
-        check_mask(np.asarray(mask, np.uint8), self.mask)
+        mask = read_grey(self.mask)
+        check_mask(mask, self.mask)
         return (mask > 127).astype(np.uint8)
 
 

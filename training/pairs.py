@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from crackgeo.errors import InputError
 from crackgeo.files import output_errors
 
-from .data import IGNORE, Record, read_pair
+from .data import IGNORE, Record, read_files, read_grey
 
 PICTURES = (".webp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 UNKNOWN = 127  # in a mask file; a reader that knows no open ground takes it for background
@@ -32,14 +32,22 @@ def read_label(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     InputError
         A file is missing or no image, their sizes differ, or the mask is none, see `check_mask`.
     """
-    image, label = read_pair(record)
-    mask = cv2.imread(str(record.mask), cv2.IMREAD_GRAYSCALE)
-    assert mask is not None  # it was read just now
+    image, mask = read_files(record)
+    return image, _to_label(mask, record.mask)
+
+
+def has_crack(record: Record) -> bool:
+    """Whether any pixel of the mask is crack; errors as `read_label`."""
+    return bool((_to_label(read_grey(record.mask), record.mask) == 1).any())
+
+
+def _to_label(mask: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    label = (mask > 127).astype(np.uint8)
     if np.isin(mask, _CODES).all():
         label[mask == UNKNOWN] = IGNORE
     else:
-        check_mask(np.asarray(mask, np.uint8), record.mask)
-    return image, label
+        check_mask(mask, path)
+    return label
 
 
 def match_masks(
