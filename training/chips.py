@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crackgeo.errors import InputError, ResourceError, UsageError
+from crackgeo.errors import InputError, UsageError
 from crackgeo.files import output_errors
 from crackgeo.monitor import SILENT, Monitor
 from crackgeo.raster import ImageRaster, header_checksum, open_image
@@ -34,6 +32,7 @@ from .alignment import Shift, find_shift
 from .blocks import TRAIN, VAL, Chip, ChipSpec, plan_chips
 from .contact import write_contact_sheet
 from .data import IGNORE, Record, read_manifest
+from .folders import filled_folder
 from .labels import Labels, LabelSpec, read_labels
 from .layouts import Pair, find_pairs, list_pairs
 from .pairs import read_label, write_label, write_picture
@@ -158,13 +157,17 @@ def check_chips(folder: Path, source: Path, **options: Any) -> None:
     UsageError
         They were made of other pixels or labels, or in another way.
     InputError
-        Raster, labels or pictures cannot be read.
+        Raster, labels, pictures or what the chips tell of themselves cannot be read.
     """
-    story = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    anew = "begin anew with --overwrite and without --resume"
+    try:
+        story = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder / SUMMARY}: cannot be read ({error})", anew) from error
     if story.get("inputs_sha256") != _Given(source, **options).digest():
         raise UsageError(
             f"{folder}: was made of other labels or pictures, or with other options",
-            "give the same ones, or begin anew with --overwrite and without --resume",
+            f"give the same ones, or {anew}",
         )
 
 
@@ -371,28 +374,3 @@ def folder_output(target: Path, overwrite: bool) -> Iterator[Path]:
         raise UsageError(f"{target}: holds no chips, so it is not overwritten", "choose another")
     with filled_folder(target) as part:
         yield part
-
-
-@contextmanager
-def filled_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill that takes the place of an older one when the block ends well, else goes.
-
-    Raises
-    ------
-    ResourceError
-        The disk refuses.
-    """
-    if not target.parent.is_dir():
-        raise ResourceError(f"{target}: there is no folder {target.parent}", "create it first")
-    part = target.with_name(f".{target.name}.part-{uuid4().hex[:8]}")
-    try:
-        with output_errors(target):
-            part.mkdir()
-        yield part
-        with output_errors(target):
-            if target.exists():
-                shutil.rmtree(target)
-            os.replace(part, target)
-    finally:
-        with suppress(OSError):
-            shutil.rmtree(part)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,19 +14,38 @@ import torch
 
 from crackgeo.errors import Cancelled, UsageError
 from crackgeo.files import check_output, output_errors
+from crackgeo.models.weights import resolve
 from crackgeo.monitor import SILENT, Monitor
 from crackgeo.version import __version__
 
 from .bases import Base, load_base, parse_delta, save_compact, save_delta, start_cracksam
 from .blend import Blend, keep_what_pays
-from .chips import SUMMARY, make_chips
+from .chips import check_chips, make_chips
 from .finetune_report import write_finetune_report
-from .fit import SCORE, Fitted, copied, fit, trained_state
+from .fit import CHECKPOINT, SCORE, Fitted, copied, fit, trained_state
+from .folders import filled_folder
 from .jobs import FinetuneSpec, fingerprint, judge, training_job
 from .local_calibration import recalibrated
 from .local_data import LocalData, load_data
 
 RUN_MARK = "run.json"  # a folder with it is a run of ours, which --overwrite may remove
+CHIPS = "chips"  # folder of a run; made where the source holds none
+COMPACT_ONLY = ("unfreeze", "replay_share", "recalibrate")  # of what a user decides
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Where a fine-tuning is written, and where it is computed."""
+
+    output: Path
+    device: str
+    overwrite: bool
+    monitor: Monitor
+
+    @property
+    def folder(self) -> Path:
+        """Of chips, checkpoint and report."""
+        return self.output.with_suffix(".run")
 
 
 @dataclass(frozen=True)
@@ -95,7 +113,7 @@ def finetune(
     replay : folder with manifest.csv of pictures that must not be forgotten
     device : see `models.registry.load_model`
     resume : go on with an interrupted run
-    overwrite : replace model and run
+    overwrite : replace model and run; the old ones stay until all that is read has been found good
     monitor : progress in iterations; may cancel, which leaves a checkpoint
     delta : fresh deltas on the SAM weights that `base_name` names, see `bases.parse_delta`
     chip_options : see `chips.make_chips`
@@ -104,80 +122,123 @@ def finetune(
     ------
     CrackgeoError
         See `make_chips`, `load_data`, `load_base`, `fit`.
+    UsageError
+        An input lies where the run or the model is to be written; a run lies there already; an
+        option works on `compact` only.
     """
     spec = spec or FinetuneSpec()
+    run = _Run(output, device, overwrite, monitor)
     check_output(output, overwrite)
+    goes_on = _goes_on(run, resume)
+    vectors = [chip_options.get(name) for name in ("labels", "area")]
+    _keep_apart(run, [source, replay, resolve(base_name), *vectors])
     cv2.setNumThreads(1)
     torch.manual_seed(spec.seed)
-    run = _run_folder(output, resume, overwrite)
     base = load_base(base_name) if delta is None else start_cracksam(base_name, parse_delta(delta))
-    data = load_data(_chips(source, run, chip_options, monitor), replay, spec.seed)
+    _check_options(base, spec, replay)
+    data = _local_data(run, goes_on, source, replay, spec.seed, chip_options)
     job, fit_spec = training_job(base, data, spec, device, monitor)
     mark = fingerprint(base, data, spec, fit_spec.dtype)
     start = copied(trained_state(base.network))
     try:
-        fitted = fit(job, fit_spec, run, mark, monitor)
+        fitted = fit(job, fit_spec, run.folder, mark, monitor)
         blend = keep_what_pays(job, start, fitted) if data.replay_val else Blend()
     except Cancelled as stop:
         remedy = "give the same command with --resume to go on"
-        raise Cancelled(f"stopped; the checkpoint lies in {run}", remedy) from stop
-    return _finish(base, data, spec, fitted, blend, output, run, device, overwrite, monitor)
+        raise Cancelled(f"stopped; the checkpoint lies in {run.folder}", remedy) from stop
+    return _finish(run, base, data, spec, fitted, blend)
 
 
-def _run_folder(output: Path, resume: bool, overwrite: bool) -> Path:
-    run = output.with_suffix(".run")
-    ours = (run / RUN_MARK).is_file()
-    if run.exists() and not ours:
-        raise UsageError(f"{run}: is in the way, and no run of crackgeo", "choose another output")
-    if ours and overwrite and not resume:
-        shutil.rmtree(run)
-    elif ours and not resume:
-        raise UsageError(f"{run}: holds a run already", "add --resume to go on, or --overwrite")
-    with output_errors(run):
-        run.mkdir(exist_ok=True)
-        (run / RUN_MARK).write_text(json.dumps({"output": output.name}) + "\n", encoding="utf-8")
-    return run
+def _keep_apart(run: _Run, read: Iterable[Path | None]) -> None:
+    """Refuse to write over what is read."""
+    for path in read:
+        if path is None:
+            continue
+        place = path.resolve()
+        if place == run.output.resolve() or run.folder.resolve() in (place, *place.parents):
+            raise UsageError(
+                f"{path}: is read by this run, which writes {run.output.name} and "
+                f"{run.folder.name} in its place",
+                "choose another output",
+            )
 
 
-def _chips(source: Path, run: Path, options: Mapping[str, Any], monitor: Monitor) -> Path:
-    """The folder to learn from; cut or taken over into the run where the source is none."""
-    if (source / "manifest.csv").is_file() and options.get("labels") is None:
-        return source
-    chips = run / "chips"
-    if not (chips / SUMMARY).is_file():
-        make_chips(source, chips, monitor=monitor, **options)
-    return chips
+def _goes_on(run: _Run, resume: bool) -> bool:
+    """Whether there is a checkpoint to go on from; what a run without one left is not kept."""
+    folder = run.folder
+    if folder.exists() and not (folder / RUN_MARK).is_file():
+        raise UsageError(
+            f"{folder}: is in the way, and no run of crackgeo", "choose another output"
+        )
+    begun = (folder / CHECKPOINT).is_file()
+    if begun and not resume and not run.overwrite:
+        raise UsageError(f"{folder}: holds a run already", "add --resume to go on, or --overwrite")
+    return begun and resume
+
+
+def _check_options(base: Base, spec: FinetuneSpec, replay: Path | None) -> None:
+    """Refuse what would be left undone on a base that is not `compact`."""
+    asked = [name for name in COMPACT_ONLY if getattr(spec, name) != getattr(FinetuneSpec, name)]
+    asked += [] if replay is None else ["replay"]
+    if asked and not base.is_compact:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
+        raise UsageError(f"{names}: works on compact only, not on {base.info.name}", "leave it out")
+
+
+def _local_data(
+    run: _Run,
+    goes_on: bool,
+    source: Path,
+    replay: Path | None,
+    seed: int,
+    options: Mapping[str, Any],
+) -> LocalData:
+    """What to learn from: the source, or the chips that the run has made of it."""
+    cut = options.get("labels") is not None or not (source / "manifest.csv").is_file()
+    chips = run.folder / CHIPS if cut else source
+    if not goes_on:
+        _begin(run, source, replay, seed, options if cut else None)
+    elif cut:
+        check_chips(chips, source, **options)
+    return load_data(chips, replay, seed)
+
+
+def _begin(
+    run: _Run, source: Path, replay: Path | None, seed: int, cutting: Mapping[str, Any] | None
+) -> None:
+    """Make the folder of the run, with chips of its own where `cutting` says how.
+
+    Nothing is left of it, and an older one stays, unless there is something to learn from.
+    """
+    with filled_folder(run.folder) as part:
+        if cutting is not None:
+            make_chips(source, part / CHIPS, monitor=run.monitor, **cutting)
+        load_data(source if cutting is None else part / CHIPS, replay, seed, called=source)
+        with output_errors(run.folder):
+            mark = json.dumps({"output": run.output.name})
+            (part / RUN_MARK).write_text(mark + "\n", encoding="utf-8")
 
 
 def _finish(
-    base: Base,
-    data: LocalData,
-    spec: FinetuneSpec,
-    fitted: Fitted,
-    blend: Blend,
-    output: Path,
-    run: Path,
-    device: str,
-    overwrite: bool,
-    monitor: Monitor,
+    run: _Run, base: Base, data: LocalData, spec: FinetuneSpec, fitted: Fitted, blend: Blend
 ) -> Finetuned:
     """Write the model or delta file, judge it as it is stored, and write the report."""
     before = fitted.history[0]
     said = _story(base, fitted, blend)
     if spec.recalibrate:
-        base, more = recalibrated(base, data, device, monitor)
+        base, more = recalibrated(base, data, run.device, run.monitor)
         said |= more
     write = save_compact if base.is_compact else save_delta
-    write(output, base, said, overwrite)
-    stored = load_base(str(output)) if base.is_compact else base
-    info = replace(stored.info, name=output.stem)
-    judged = judge(stored.segmenter(device, info), data)
+    write(run.output, base, said, run.overwrite)
+    stored = load_base(str(run.output)) if base.is_compact else base
+    segmenter = stored.segmenter(run.device, replace(stored.info, name=run.output.stem))
+    judged = judge(segmenter, data)
     after = judged.metrics(judged)
     report = write_finetune_report(
-        run, fitted, blend, data, stored.segmenter(device, info), judged.local, before, after
+        run.folder, fitted, blend, data, segmenter, judged.local, before, after
     )
     scores = _plain(before), _plain(after)
-    return Finetuned(output, report, fitted.best, fitted.iterations, blend.share, *scores)
+    return Finetuned(run.output, report, fitted.best, fitted.iterations, blend.share, *scores)
 
 
 def _plain(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -193,7 +193,8 @@ def fingerprint(base: Base, data: LocalData, spec: FinetuneSpec, dtype: torch.dt
         [(r.set, r.image.name, r.image.stat().st_size, r.mask.stat().st_size) for r in part]
         for part in (data.train, data.val, data.replay, data.replay_val)
     ]
-    options = [asdict(spec), asdict(_recipe(base, spec)), asdict(AUGMENT), str(dtype)]
+    told = {name: value for name, value in asdict(spec).items() if name != "recalibrate"}
+    options = [told, asdict(_recipe(base, spec)), asdict(AUGMENT), str(dtype)]
     learning = [(name, list(t.shape)) for name, t in trained_state(base.network).items()]
     story = [base.info.sha256, learning, *options, pictures]
     return hashlib.sha256(json.dumps(story).encode()).hexdigest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from crackgeo.errors import UsageError
 from crackgeo.models.compact import restore_compact, without_outline
 from crackgeo.models.runtime import Scaling
 from crackgeo.monitor import SILENT, Monitor
@@ -13,7 +12,7 @@ from .bases import Base
 from .calibrate import calibrate, fit_masks
 from .export import calibration_metadata, fitted
 from .local_data import LocalData
-from .pairs import read_label
+from .pairs import has_crack
 
 DRAWN = 16  # drawn crack-free scenes beside the local ones
 
@@ -29,17 +28,10 @@ def recalibrated(
     -------
     tuple
         The base with temperature 1, and the metadata that tell of it.
-
-    Raises
-    ------
-    UsageError
-        The base is not `compact`.
     """
-    if not base.is_compact:
-        raise UsageError("--recalibrate works on compact only", "leave it out")
     raw = replace(base, scaling=Scaling(base.scaling.factor, base.scaling.offset))
-    free = [r for r in data.val if not (read_label(r)[1] == 1).any()]
-    cracked = [r for r in data.val if r not in free]
+    cracked = [r for r in data.val if has_crack(r)]
+    free = [r for r in data.val if r not in cracked]
     masks = restore_compact(without_outline(base.network.state_dict()))
     fit = fit_masks(replace(raw, network=masks).segmenter(device), cracked, (), monitor)
     raw.network.load_state_dict(fitted(raw.network.state_dict(), fit))

@@ -17,7 +17,7 @@ from .augment import augment
 from .blocks import TRAIN, VAL
 from .config import AugmentConfig
 from .data import Record, read_manifest, to_tensor
-from .pairs import read_label
+from .pairs import has_crack, read_label
 
 BASE_SAYS = 254  # label value: the target is what the base model says, not a mask
 MAX_JUDGED = 40  # pictures of a validation, so that judging takes a small part of the time
@@ -60,33 +60,47 @@ def load_data(
     replay: Path | None = None,
     seed: int = 1,
     most_judged: int | None = MAX_JUDGED,
+    called: Path | None = None,
 ) -> LocalData:
     """Read the manifest of a chips folder, and of a folder to replay.
 
-    Validation is cut to `most_judged` pictures, chosen by `seed`; None takes all.
+    Parameters
+    ----------
+    folder, replay : each with a manifest.csv
+    seed : of the choice of validation pictures
+    most_judged : so many validation pictures are kept, see `_judged`; None takes all
+    called : what errors call the folder
 
     Raises
     ------
     InputError
         A manifest is missing; a split is missing or holds no crack at all.
     """
-    local = [read_manifest(folder / "manifest.csv", split) for split in (TRAIN, VAL)]
-    for split, records in zip((TRAIN, VAL), local, strict=True):
-        if not any((read_label(record)[1] == 1).any() for record in records):
-            raise InputError(
-                f"{folder}: no crack in any picture of {split}",
-                "label more, or cut smaller chips: crackgeo chips --chip-px",
-            )
+    everything = read_manifest(folder / "manifest.csv")
+    train, val = ([r for r in everything if r.split == split] for split in (TRAIN, VAL))
     again: list[list[Record]] = [[], []]
     if replay is not None:
         again = [read_manifest(replay / "manifest.csv", split) for split in (TRAIN, VAL)]
-    judged = [_judged(part[1], seed, most_judged) for part in (local, again)]
-    return LocalData(tuple(local[0]), judged[0], tuple(again[0]), judged[1])
+    judged = [_judged(records, seed, most_judged) for records in (val, again[1])]
+    for split, records in ((TRAIN, train), (VAL, judged[0])):
+        if not any(has_crack(record) for record in records):
+            raise InputError(
+                f"{called or folder}: no crack in any picture of {split}",
+                "label cracks in more places: some are learned from, others only judged on",
+            )
+    return LocalData(tuple(train), judged[0], tuple(again[0]), judged[1])
 
 
 def _judged(records: Sequence[Record], seed: int, most: int | None) -> tuple[Record, ...]:
-    order = np.random.default_rng(seed).permutation(len(records))[:most]
-    return tuple(records[i] for i in sorted(order))
+    """Some of the pictures by chance, at least half of them with cracks if there are as many."""
+    order = np.random.default_rng(seed).permutation(len(records)).tolist()
+    if most is None or len(order) <= most:
+        return tuple(records)
+    has = [has_crack(record) for record in records]
+    share = max(0.5, sum(has) / len(records))
+    kept = [i for i in order if has[i]][: round(share * most)]
+    kept += [i for i in order if not has[i]][: most - len(kept)]
+    return tuple(records[i] for i in sorted(kept))
 
 
 class LocalSamples(Dataset[tuple[Tensor, Tensor]]):

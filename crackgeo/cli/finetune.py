@@ -36,11 +36,11 @@ recipe_options = chain(
     ),
     click.option(
         "--unfreeze", type=click.Choice(["all", "decoder", "head"]), default="all",
-        show_default=True, help="What of compact learns.",
+        show_default=True, help="What of compact learns; of CrackSAM always deltas and head.",
     ),
     click.option(
         "--replay-share", type=click.FloatRange(0, 1, max_open=True), default=0.5,
-        show_default=True, help="Share of the samples that is replayed.",
+        show_default=True, help="Share of the samples that is replayed; compact only.",
     ),
     click.option(
         "--epoch", type=click.IntRange(min=1), default=25, show_default=True,
@@ -60,7 +60,7 @@ recipe_options = chain(
     click.option(
         "--recalibrate", is_flag=True,
         help="Choose outline and object rule on the local validation part. Default: keep the "
-        "base's; worth it from about 20 validation chips with cracks on.",
+        "base's; worth it from about 20 validation chips with cracks on. compact only.",
     ),
 )  # fmt: skip
 
@@ -83,7 +83,7 @@ recipe_options = chain(
 @click.option(
     "--replay",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder with manifest.csv of older pictures, against forgetting.",
+    help="Folder with manifest.csv of older pictures, against forgetting; compact only.",
 )
 @click.option(
     "--delta",

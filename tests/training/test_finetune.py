@@ -2,20 +2,27 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
 from itertools import count
 
+import numpy as np
 import pytest
 import torch
 from crackgeo_training import finetune as module
-from crackgeo_training import finetune_report, jobs
+from crackgeo_training import finetune_report, jobs, local_calibration
 from crackgeo_training.bases import Base, load_base, parse_delta
+from crackgeo_training.blocks import ChipSpec
+from crackgeo_training.data import read_manifest
 from crackgeo_training.finetune import FinetuneSpec, finetune
 from crackgeo_training.fit import trained_state
 from crackgeo_training.jobs import training_dtype
+from crackgeo_training.local_data import load_data
+from crackgeo_training.pairs import write_picture
 from pictures import DarkModel, write_folder
 from safetensors.torch import save_file
+from survey import grid_of_lines, write_lines, write_polygons, write_raster
 from test_models_cracksam import TINY
 
 from crackgeo import cli
@@ -29,6 +36,7 @@ from crackgeo.models.runtime import Scaling
 from crackgeo.models.sam import build_cracksam
 from crackgeo.models.weights import import_model
 from crackgeo.monitor import Monitor
+from crackgeo.specs import BandSpec
 
 SPEC = FinetuneSpec(iterations=2, batch=2, epoch=2)
 
@@ -141,8 +149,154 @@ def test_data_without_cracks_is_refused(tmp_path, data):
         table.writeheader()
         for row in rows:
             table.writerow(row | {k: str(data / row[k]) for k in ("image", "mask")})
-    with pytest.raises(InputError, match="no image of split 'val'"):
+    with pytest.raises(InputError, match="no crack in any picture of val"):
         finetune(tmp_path, tmp_path / "m.safetensors", spec=SPEC)
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("role", ["data", "replay", "base", "labels", "area"])
+def test_what_is_read_is_not_written_over(quick, data, tmp_path, role):
+    out = tmp_path / "own.safetensors"
+    finetune(data, out, spec=SPEC)
+    inside = tmp_path / "own.run" / role
+    if role in ("data", "replay"):
+        shutil.copytree(data, inside)
+    elif role == "base":
+        inside = out
+    else:
+        inside.write_text("a vector file")
+    before = contents(tmp_path)
+    arguments = ["finetune", "--data", str(data), "-o", str(out), "--overwrite"]
+    assert cli.run([*arguments, f"--{role}", str(inside)]) == 2
+    assert contents(tmp_path) == before
+
+
+def test_an_old_run_stays_until_what_is_read_is_good(quick, data, tmp_path):
+    out = tmp_path / "own.safetensors"
+    finetune(data, out, spec=SPEC)
+    (tmp_path / "empty").mkdir()
+    before = contents(tmp_path)
+    again = partial(finetune, output=out, spec=SPEC, overwrite=True)
+    with pytest.raises(ModelError):
+        again(data, base_name="moon")
+    with pytest.raises(InputError, match="no folder of images"):
+        again(tmp_path / "empty")
+    with pytest.raises(InputError, match="no such manifest"):
+        again(data, replay=tmp_path / "empty")
+    assert contents(tmp_path) == before
+    again(data)
+
+
+def test_after_a_run_that_never_began_the_command_is_given_again(quick, data, tmp_path):
+    out = tmp_path / "own.safetensors"
+    (tmp_path / "in" / "images").mkdir(parents=True)
+    (tmp_path / "in" / "masks").mkdir()
+    with pytest.raises(InputError):
+        finetune(tmp_path / "in", out, spec=SPEC)
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+    for record in read_manifest(data / "manifest.csv"):
+        shutil.copy(record.image, tmp_path / "in" / "images" / record.image.name)
+        shutil.copy(record.mask, tmp_path / "in" / "masks" / record.image.name)
+    with pytest.raises(UsageError, match="--device abacus"):
+        finetune(tmp_path / "in", out, spec=SPEC, device="abacus")
+    finetune(tmp_path / "in", out, spec=SPEC)
+    assert out.exists()
+
+
+def test_a_folder_without_a_crack_to_judge_on_is_called_by_its_name(data, tmp_path):
+    record = read_manifest(data / "manifest.csv")[0]
+    for kind, path in (("images", record.image), ("masks", record.mask)):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+        shutil.copy(path, tmp_path / "in" / kind / "a.png")
+    with pytest.raises(InputError, match="in: no crack in any picture of val") as caught:
+        finetune(tmp_path / "in", tmp_path / "own.safetensors", spec=SPEC)
+    assert "part-" not in caught.value.message
+    assert "--chip-px" not in caught.value.remedy
+
+
+def test_a_run_does_not_go_on_with_other_labels(quick, tmp_path):
+    lines = grid_of_lines()
+    survey = write_raster(tmp_path / "survey.tif", lines)
+    widths = {"width_mm": [10.0] * len(lines)}
+    labels = write_lines(tmp_path / "labels.gpkg", lines, **widths)
+    other = write_lines(tmp_path / "other.gpkg", lines[1:], width_mm=[10.0] * (len(lines) - 1))
+    whole = write_polygons(tmp_path / "whole.gpkg", [[(0, 0), (900, 0), (900, 700), (0, 700)]])
+    half = write_polygons(tmp_path / "half.gpkg", [[(0, 0), (900, 0), (900, 400), (0, 400)]])
+    spec = ChipSpec(size_px=112, gap_px=24)
+    given = {"output": tmp_path / "m.safetensors", "spec": SPEC, "chip_spec": spec}
+    with pytest.raises(Cancelled):
+        finetune(survey, monitor=stop_at(1), labels=labels, area=whole, **given)
+    chips = contents(tmp_path / "m.run" / "chips")
+    go_on = partial(finetune, survey, resume=True, **given)
+    for change in (
+        {"labels": other, "area": whole},
+        {"labels": labels, "area": half},
+        {"labels": labels, "area": whole, "bands": BandSpec((1,))},
+    ):
+        with pytest.raises(UsageError, match="other labels or pictures") as caught:
+            go_on(**change)
+        assert "--overwrite" in caught.value.remedy
+    assert contents(tmp_path / "m.run" / "chips") == chips
+    same = labels.rename(tmp_path / "exported_4711.gpkg")  # as QGIS hands a filtered layer over
+    go_on(labels=same, area=whole)
+
+
+def test_a_run_does_not_go_on_with_more_pictures(quick, tmp_path, data):
+    records = read_manifest(data / "manifest.csv")
+    for kind in ("images", "masks"):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+
+    def add(record):
+        shutil.copy(record.image, tmp_path / "in" / "images" / record.image.name)
+        shutil.copy(record.mask, tmp_path / "in" / "masks" / record.image.name)
+
+    for record in records[1:]:
+        add(record)
+    out = tmp_path / "m.safetensors"
+    with pytest.raises(Cancelled):
+        finetune(tmp_path / "in", out, spec=SPEC, monitor=stop_at(1))
+    add(records[0])
+    with pytest.raises(UsageError, match="other labels or pictures"):
+        finetune(tmp_path / "in", out, spec=SPEC, resume=True)
+    shutil.rmtree(tmp_path / "m.run" / "chips")
+    with pytest.raises(InputError, match=r"chips\.json: cannot be read"):
+        finetune(tmp_path / "in", out, spec=SPEC, resume=True)
+
+
+def test_a_finished_run_may_be_calibrated_later(quick, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(local_calibration, "DRAWN", 1)
+    out = tmp_path / "m.safetensors"
+    finetune(data, out, spec=SPEC)
+    assert "calibration" not in read_metadata(out)
+    again = replace(SPEC, recalibrate=True)
+    made = finetune(data, out, spec=again, resume=True, overwrite=True)
+    assert made.iterations == SPEC.iterations
+    assert "calibration" in read_metadata(out)
+
+
+def test_a_judgement_keeps_its_cracks(tmp_path):
+    """Three cracks among two hundred pictures would mostly be cut off with the rest."""
+    image = np.full((8, 8, 3), 170, np.uint8)
+    write_picture(tmp_path / "i.png", image)
+    for name, crack in (("crack", 255), ("none", 0)):
+        write_picture(tmp_path / f"{name}.png", np.full((8, 8), crack, np.uint8))
+
+    def judged(masks):
+        rows = [("train", "crack"), *(("val", mask) for mask in masks)]
+        lines = [f"{split},own,i.png,{mask}.png" for split, mask in rows]
+        (tmp_path / "manifest.csv").write_text("\n".join(["split,set,image,mask", *lines]))
+        return [r.mask.stem for r in load_data(tmp_path).val]
+
+    found = judged(["crack"] * 3 + ["none"] * 200)
+    assert (found.count("crack"), found.count("none")) == (3, 37)
+    found = judged(["crack"] * 150 + ["none"] * 50)
+    assert (found.count("crack"), found.count("none")) == (30, 10)  # as it is among all
+    found = judged(["crack"] * 100 + ["none"] * 200)
+    assert (found.count("crack"), found.count("none")) == (20, 20)
+    assert judged(["crack", "none"]) == ["crack", "none"]
 
 
 def test_sources_and_outputs_that_make_no_sense(tmp_path, data, capsys):
@@ -166,6 +320,18 @@ def tiny_base(delta):
 def use(monkeypatch, base):
     """Let every base be this one."""
     monkeypatch.setattr(module, "load_base", lambda name: base)
+
+
+@pytest.mark.parametrize(
+    "option", [{"unfreeze": "head"}, {"replay_share": 0.2}, {"recalibrate": True}, {"replay": True}]
+)
+def test_what_works_on_compact_only_is_refused_at_once(data, tmp_path, monkeypatch, option):
+    use(monkeypatch, tiny_base(DeltaSpec("qv", 2)))
+    [name] = option
+    replay = data if option.pop("replay", False) else None
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')}: works on compact only"):
+        finetune(data, tmp_path / "d.safetensors", spec=replace(SPEC, **option), replay=replay)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("spare_memory", [False, True])

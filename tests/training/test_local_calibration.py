@@ -9,7 +9,6 @@ from crackgeo_training.local_calibration import recalibrated
 from crackgeo_training.local_data import LocalData
 from pictures import DarkModel
 
-from crackgeo.errors import UsageError
 from crackgeo.models.compact import HEAD_BIAS, CompactNet
 from crackgeo.models.protocol import ModelInfo
 from crackgeo.models.runtime import Scaling
@@ -38,8 +37,3 @@ def test_outline_and_rule_are_chosen_on_local_pictures(local):
     assert found.scaling.temperature == float(said["temperature"]) == 1
     assert {"threshold", "threshold_low", "min_length_px", "calibration"} <= set(said)
     assert "width_error_px" not in said  # local labels are no true outlines; the base's stays
-
-
-def test_cracksam_keeps_its_own(local):
-    with pytest.raises(UsageError, match="compact only"):
-        recalibrated(base(torch.nn.Identity()), local, "cpu")
