@@ -22,9 +22,10 @@ TILT_DEG = 20.0
 
 
 class PaperSamples(Dataset[tuple[Tensor, Tensor]]):
-    """Whole pictures of 448 px; item i depends on the seed and i alone.
+    """Pictures of 448 px; item i depends on the seed and i alone.
 
-    Every picture comes once in a pass through the data, in an order of its own each time.
+    Every picture comes once in a pass through the data, in an order of its own each time: whole,
+    or of a larger one a part that changes from pass to pass.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ class PaperSamples(Dataset[tuple[Tensor, Tensor]]):
         turn, place = divmod(index, len(self.records))
         order = np.random.default_rng((self.seed, turn)).permutation(len(self.records))
         image, label = read_label(self.records[order[place]])
-        image, label = _to_tile(image, label)
+        image, label = _to_tile(image, label, np.random.default_rng((self.seed, turn, place, 1)))
         image, label = turned(image, label, np.random.default_rng((self.seed, turn, place)))
         return to_tensor(image), torch.from_numpy(np.ascontiguousarray(label))[None]
 
@@ -70,10 +71,26 @@ def _mirrored(array: NDArray[np.uint8], quarters: int, axis: int) -> NDArray[np.
 
 
 def _to_tile(
-    image: NDArray[np.uint8], label: NDArray[np.uint8]
+    image: NDArray[np.uint8], label: NDArray[np.uint8], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Cut or pad to 448 px; padding is not learned from."""
-    image, label = image[:TILE_PX, :TILE_PX], label[:TILE_PX, :TILE_PX]
+    row, col = _corner(label, rng)
+    part = np.s_[row : row + TILE_PX, col : col + TILE_PX]
+    image, label = image[part], label[part]
     beyond = [(0, TILE_PX - n) for n in label.shape]
     label = np.pad(label, beyond, constant_values=IGNORE)
     return np.pad(image, [*beyond, (0, 0)], mode="symmetric"), label
+
+
+def _corner(label: NDArray[np.uint8], rng: np.random.Generator) -> tuple[int, int]:
+    """Row and column where a cut begins: around any labelled pixel, within the picture."""
+    known = np.flatnonzero(label != IGNORE)
+    if max(label.shape) <= TILE_PX or not len(known):
+        return 0, 0
+    row, col = (
+        max(0, min(int(centre) - TILE_PX // 2, size - TILE_PX))
+        for centre, size in zip(
+            np.unravel_index(rng.choice(known), label.shape), label.shape, strict=True
+        )
+    )
+    return row, col

@@ -5,8 +5,9 @@ import pytest
 import torch
 from crackgeo_training import recipes
 from crackgeo_training.bases import Base, unfreeze
-from crackgeo_training.data import read_manifest
+from crackgeo_training.data import Record, read_manifest, to_tensor
 from crackgeo_training.local_data import AUGMENT, BASE_SAYS, LocalData, LocalSamples
+from crackgeo_training.pairs import read_label, write_label, write_picture
 from crackgeo_training.paper_data import PaperSamples, turned
 from crackgeo_training.recipes import COMPACT, PAPER, paper_loss, schedule
 from test_models_cracksam import TINY
@@ -152,6 +153,55 @@ def test_paper_samples_come_once_a_pass(data):
     assert image.shape == (3, 448, 448)
     assert (label == 255).any()  # what was padded is not learned from
     assert torch.equal(samples[7][0], samples[7][0])
+
+
+def test_paper_samples_show_all_of_a_larger_picture(tmp_path):
+    """Every corner of it, image and label together, at another place each time it comes."""
+    place = np.add.outer(np.arange(600) // 100 * 40, np.arange(900) // 100)  # a number a square
+    image = np.repeat(place.astype(np.uint8)[..., None], 3, axis=2)
+    label = (np.arange(900) % 50 < 5)[None].repeat(600, axis=0).astype(np.uint8)
+    image[label == 1] = 255
+    write_picture(tmp_path / "i.png", image)
+    write_label(tmp_path / "m.png", label)
+    samples = PaperSamples([Record("train", "own", tmp_path / "i.png", tmp_path / "m.png")], 1)
+    seen = set()
+    for i in range(12):
+        pixels, marks = ((samples[i][0] + 1) * 127.5).round(), samples[i][1][0]
+        assert pixels.shape == (3, 448, 448)
+        assert (marks[pixels[0] == 255] == 1).float().mean() > 0.99
+        values, counts = pixels.unique(return_counts=True)
+        seen |= set(values[counts > 3000].int().tolist())  # more than tilting mixes
+    assert {0, 8, 200, 208} <= seen  # the squares in the corners
+    assert torch.equal(samples[3][0], samples[3][0])
+
+
+def test_paper_samples_show_labelled_ground(tmp_path):
+    """A crop without any would make the loss of a small batch no number."""
+    label = np.full((1500, 1500), 255, np.uint8)
+    label[1000:1020, 300:320] = 0
+    write_picture(tmp_path / "i.png", np.full((1500, 1500, 3), 90, np.uint8))
+    write_label(tmp_path / "m.png", label)
+    samples = PaperSamples([Record("train", "own", tmp_path / "i.png", tmp_path / "m.png")], 1)
+    assert all((samples[i][1] != 255).any() for i in range(8))
+
+
+def test_papers_own_pictures_are_drawn_as_ever(tmp_path):
+    """Whole: rows of the paper's tables go on from their checkpoints with these very samples."""
+    rng = np.random.default_rng(5)
+    records = []
+    for i in range(3):
+        write_picture(tmp_path / f"i{i}.png", rng.integers(0, 255, (448, 448, 3), np.uint8))
+        write_label(tmp_path / f"m{i}.png", rng.integers(0, 2, (448, 448), np.uint8))
+        records.append(Record("train", "own", tmp_path / f"i{i}.png", tmp_path / f"m{i}.png"))
+    samples = PaperSamples(records, seed=7)
+    for i in range(9):
+        turn, place = divmod(i, 3)
+        record = records[np.random.default_rng((7, turn)).permutation(3)[place]]
+        expected = turned(*read_label(record), np.random.default_rng((7, turn, place)))
+        for part, array in zip(
+            samples[i], (to_tensor(expected[0]), expected[1][None]), strict=True
+        ):
+            np.testing.assert_array_equal(part, array)
 
 
 def test_turning_moves_image_and_label_together():
