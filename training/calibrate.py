@@ -19,8 +19,8 @@ from crackgeo.models.protocol import Segmenter
 from crackgeo.monitor import SILENT, Monitor
 from crackgeo.specs import VectorSpec
 
-from .data import Record
-from .evaluate import predicted
+from .data import IGNORE, Record
+from .evaluate import predicted_labels
 from .objects import HIGHS, LOWS, MIN_LENGTHS_PX, LineTable, line_table
 from .predict_images import predict_images
 from .scenes import draw_negative
@@ -97,11 +97,15 @@ def drawn_negatives(count: int = DRAWN) -> Iterator[NDArray[np.uint8]]:
 
 @dataclass(frozen=True)
 class Predicted:
-    """One predicted picture: float16 logits keep three digits at half the memory."""
+    """One predicted picture: float16 logits keep three digits at half the memory.
+
+    `known` marks what somebody labelled; None stands for all of it.
+    """
 
     set: str
     logit: NDArray[np.float16]
     truth: NDArray[np.bool_]
+    known: NDArray[np.bool_] | None = None
 
     def probability(self) -> NDArray[np.float32]:
         """The probabilities again."""
@@ -196,9 +200,9 @@ def predicted_logits(
     segmenter: Segmenter, records: Sequence[Record], monitor: Monitor = SILENT
 ) -> Iterator[Predicted]:
     """Logits and truths of labelled pictures, in their order."""
-    for i, (probability, truth) in enumerate(predicted(segmenter, records)):
+    for i, (probability, label) in enumerate(predicted_labels(segmenter, records)):
         monitor.step(STAGE, i + 1, len(records))
-        yield Predicted(records[i].set, _logit(probability), truth)
+        yield Predicted(records[i].set, _logit(probability), label == 1, label != IGNORE)
 
 
 def _logit(probability: NDArray[np.float32]) -> NDArray[np.float16]:
@@ -219,11 +223,12 @@ def logit_histograms(
 
 
 def _histograms(picture: Predicted) -> NDArray[np.float64]:
-    """Crack and background pixels of one picture by logit, `[2, bins]`."""
+    """Crack and background pixels of one picture by logit, `[2, bins]`, of what is labelled."""
     bins = round(2 * LOGIT_MAX / LOGIT_STEP) + 1
     level = np.rint((picture.logit.astype(np.float32) + LOGIT_MAX) / LOGIT_STEP)
     code = level.astype(np.int64) + bins * ~picture.truth
-    return np.bincount(code.ravel(), minlength=2 * bins).reshape(2, bins).astype(np.float64)
+    told = code.ravel() if picture.known is None else code[picture.known]
+    return np.bincount(told, minlength=2 * bins).reshape(2, bins).astype(np.float64)
 
 
 def _levels(bins: int) -> NDArray[np.float64]:

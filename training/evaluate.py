@@ -160,6 +160,14 @@ def predicted(
 
     Ground that nobody labelled is given back as background that was found to be background.
     """
+    for probability, label in predicted_labels(segmenter, records, variant):
+        yield probability, label == 1
+
+
+def predicted_labels(
+    segmenter: Segmenter, records: Sequence[Record], variant: str = "clean"
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+    """As `predicted`, with labels 0, 1, or 255 where nobody labelled."""
     labels: list[NDArray[np.uint8]] = []
 
     def images() -> Iterator[NDArray[np.uint8]]:
@@ -171,7 +179,7 @@ def predicted(
     for probability in predict_images(segmenter, images()):
         label = labels.pop(0)
         probability[label == IGNORE] = 0
-        yield probability, label == 1
+        yield probability, label
 
 
 def _summaries(

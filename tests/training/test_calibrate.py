@@ -14,8 +14,9 @@ from crackgeo_training.calibrate import (
     reliability,
 )
 from crackgeo_training.data import Record, crack_free, held_out
-from crackgeo_training.evaluate import find_records
+from crackgeo_training.evaluate import evaluate, find_records
 from crackgeo_training.objects import HIGHS, LOWS, LineTable, line_table
+from crackgeo_training.pairs import write_label, write_picture
 from pictures import DarkModel
 
 LEVEL = np.arange(513) / 16 - 16
@@ -43,6 +44,39 @@ def test_the_level_of_the_best_masks():
     thin = np.zeros((20, 40), bool)
     thin[3:11] = True
     assert best_level([Predicted("a", logit, thin)]) == pytest.approx(-2.5, abs=0.1)
+
+
+def test_ground_that_nobody_labelled_calibrates_nothing(tmp_path):
+    """The same picture beside as much ground without labels: the same fit, the same curve."""
+    rng = np.random.default_rng(2)
+    image = rng.integers(100, 250, (60, 80, 3)).astype(np.uint8)
+    image[20:26] = rng.integers(0, 120, (6, 80, 3))
+    label = np.zeros((60, 80), np.uint8)
+    label[20:26] = 1
+    open_label = np.vstack([label, np.full_like(label, 255)])
+    records = []
+    for name, pixels, marks in (
+        ("all", image, label),
+        ("half", np.vstack([image, image]), open_label),
+    ):
+        write_picture(tmp_path / f"{name}.png", pixels)
+        write_label(tmp_path / f"{name}_m.png", marks)
+        records.append(Record("val", "own", tmp_path / f"{name}.png", tmp_path / f"{name}_m.png"))
+    fits = [fit_masks(Shades(), [record]) for record in records]
+    assert fits[0] == fits[1]
+    found = [calibrate(Shades(), [r], (), f, drawn=1) for r, f in zip(records, fits, strict=True)]
+    assert found[0] == found[1]
+    scores = [evaluate(Shades(), [record]).scores[0] for record in records]
+    assert repr(scores[0].metrics) == repr(scores[1].metrics)  # some are not a number
+    sweeps = [score.sweep.f1[1:] for score in scores]  # at 0 the mask is all of the picture
+    np.testing.assert_array_equal(*sweeps)
+
+
+class Shades(DarkModel):
+    """The darker a pixel, the likelier it is crack."""
+
+    def predict(self, images):
+        return (1 - images.mean(axis=3) / 256).astype(np.float32)
 
 
 def test_where_the_best_level_is_flat_the_other_pictures_decide():
