@@ -9,14 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .data import IGNORE, Record
+from .data import Record
 from .pairs import read_label, write_picture
-from .sheets import GREEN
+from .sheets import GREEN, shaded
 
 CELL_PX = 224
 COLUMNS = 6
 CAPTION_PX = 16
-OPEN_SHADE = 0.35  # ground that is not learned from is darkened
 
 
 def write_contact_sheet(path: Path, chips: Sequence[tuple[Record, str]]) -> None:
@@ -32,9 +31,8 @@ def _cell(record: Record, caption: str) -> NDArray[np.uint8]:
     image, label = read_label(record)
     scale = CELL_PX / max(label.shape)
     size = (max(1, round(label.shape[1] * scale)), max(1, round(label.shape[0] * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    flags = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST)
-    small = np.where((flags == IGNORE)[..., None], small * OPEN_SHADE, small).astype(np.uint8)
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    flags = np.asarray(cv2.resize(label, size, interpolation=cv2.INTER_NEAREST), np.uint8)
     outlines, _ = cv2.findContours(
         (
             cv2.resize((label == 1).astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 60
@@ -42,7 +40,7 @@ def _cell(record: Record, caption: str) -> NDArray[np.uint8]:
         cv2.RETR_LIST,
         cv2.CHAIN_APPROX_NONE,
     )
-    drawn = np.ascontiguousarray(small)
+    drawn = np.ascontiguousarray(shaded(small, flags))
     cv2.drawContours(drawn, outlines, -1, GREEN, 1)
     cell = np.full((CELL_PX + CAPTION_PX + 4, CELL_PX + 4, 3), 255, np.uint8)
     cell[CAPTION_PX : CAPTION_PX + size[1], : size[0]] = drawn

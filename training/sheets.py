@@ -9,17 +9,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crackgeo.errors import ResourceError
+from crackgeo.files import output_errors
 from crackgeo.models.protocol import Segmenter
 
-from .data import Record, read_pair
+from .data import IGNORE, Record
 from .evaluate import PictureScore
+from .pairs import read_label, write_picture
 from .predict_images import predict_images
 
 Picture = NDArray[np.uint8]
 GREEN, RED, BLUE = (40, 200, 60), (230, 40, 30), (40, 110, 255)  # right, invented, missed
 CAPTION_PX = 16
 GAP_PX = 4
+OPEN_SHADE = 0.35  # ground that nobody labelled is darkened
+
+
+def shaded(image: Picture, label: NDArray[np.uint8]) -> Picture:
+    """The picture with the ground that nobody labelled darkened, RGB uint8."""
+    return np.where((label == IGNORE)[..., None], image * OPEN_SHADE, image).astype(np.uint8)
 
 
 def panel(
@@ -66,20 +73,28 @@ def write_sheet(
 ) -> None:
     """Predict pictures again and write them as one sheet.
 
+    Ground that nobody labelled is darkened, and whatever is found there not shown as invented.
+
     Raises
     ------
     ResourceError
         The picture cannot be written.
     """
-    pairs = [read_pair(record) for record in records]
+    pairs = [read_label(record) for record in records]
     maps = predict_images(segmenter, (image for image, _ in pairs))
     rows = [
-        panel(image, mask > 0, probability, mask_at, caption)
-        for (image, mask), probability, caption in zip(pairs, maps, captions, strict=True)
+        panel(
+            shaded(image, label),
+            label == 1,
+            np.where(label == IGNORE, np.float32(0), probability),
+            mask_at,
+            caption,
+        )
+        for (image, label), probability, caption in zip(pairs, maps, captions, strict=True)
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), np.ascontiguousarray(np.vstack(rows)[..., ::-1])):
-        raise ResourceError(f"{path}: cannot be written", "choose another folder with -o")
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_picture(path, np.vstack(rows))
 
 
 def write_extremes(

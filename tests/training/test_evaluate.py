@@ -5,10 +5,20 @@ import math
 import cv2
 import numpy as np
 import pytest
+from crackgeo_training.data import Record, read_image
 from crackgeo_training.evaluate import evaluate, find_records, rule_of
 from crackgeo_training.metrics import ObjectRule
+from crackgeo_training.pairs import write_label, write_picture
 from crackgeo_training.report import to_dict, to_markdown, write_report
-from crackgeo_training.sheets import panel, write_extremes
+from crackgeo_training.sheets import (
+    CAPTION_PX,
+    GREEN,
+    OPEN_SHADE,
+    RED,
+    panel,
+    write_extremes,
+    write_sheet,
+)
 from pictures import SETS, DarkModel, labelled
 
 from crackgeo.errors import Cancelled, InputError, ResourceError
@@ -69,6 +79,32 @@ def test_masks_that_are_none_are_refused(tmp_path, factor):
     cv2.imwrite(str(tmp_path / "masks" / "a.png"), (mask * factor).round().astype(np.uint8))
     with pytest.raises(InputError, match=r"a\.png: its greatest value"):
         evaluate(DarkModel(), find_records(tmp_path, None))
+
+
+def test_a_sheet_shows_no_invention_where_nobody_labelled(tmp_path):
+    image = np.full((300, 300, 3), 170, np.uint8)
+    image[50:60] = 20  # labelled
+    image[200:220] = 20  # a crack on ground that nobody labelled
+    label = (image[..., 0] < 90).astype(np.uint8)
+    label[150:] = 255
+    write_picture(tmp_path / "i.png", image)
+    write_label(tmp_path / "m.png", label)
+    record = Record("val", "one", tmp_path / "i.png", tmp_path / "m.png")
+    write_sheet(tmp_path / "new" / "sheet.png", DarkModel(), [record], ["one"])
+    cells = read_image(tmp_path / "new" / "sheet.png")[CAPTION_PX:]
+    seen, marked, _, outcome = (cells[:300, 304 * i : 304 * i + 300] for i in range(4))
+    for cell in (marked, outcome):
+        green = (cell == GREEN).all(axis=2)
+        np.testing.assert_array_equal(green, label == 1)
+    assert not (outcome == RED).all(axis=2).any()
+    assert int(seen[180, 0, 0]) == int(170 * OPEN_SHADE)
+
+
+def test_a_sheet_that_cannot_be_written_is_said(data, tmp_path):
+    (tmp_path / "sheets").write_text("a file is in the way")
+    records = find_records(data, "val")[:1]
+    with pytest.raises(ResourceError, match="sheets"):
+        write_sheet(tmp_path / "sheets" / "s.png", DarkModel(), records, ["one"])
 
 
 def test_a_report_that_cannot_be_written_is_said(data, tmp_path):
