@@ -84,7 +84,7 @@ def plan_chips(
         By block, row and column. Without any val chip if one block holds all the labels.
     """
     tree = shapely.STRtree(marked)
-    side, size = _layout(extent, raster, tree, spec)
+    side, size = _layout(extent, tree, spec)
     cells = list(_cells(extent, raster, side, size, spec.gap_px))
     boxes = shapely.box(*np.array([_corners(window) for window, _ in cells]).T)
     has_mark = np.zeros(len(cells), np.bool_)
@@ -99,9 +99,7 @@ def plan_chips(
     return [Chip(cells[i][0], cells[i][1], VAL if cells[i][1] in val else TRAIN) for i in taken]
 
 
-def _layout(
-    extent: Window, raster: Window, tree: shapely.STRtree, spec: ChipSpec
-) -> tuple[int, int]:
+def _layout(extent: Window, tree: shapely.STRtree, spec: ChipSpec) -> tuple[int, int]:
     """Chips along a block's side and size of a chip: the largest with enough marked blocks."""
     wanted = round(1 / min(spec.val_share, 1 - spec.val_share))
     best = (1, spec.size_px)

@@ -123,7 +123,7 @@ def training_job(
             start, spec.chosen_by
         ),
         sheet=lambda path: _sheet(path, base.segmenter(device), data),
-        after_step=anchored(base, recipe, steps),
+        after_step=anchored(recipe, steps),
         device=place,
     )
     bookkeeping = FitSpec(

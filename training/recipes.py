@@ -152,7 +152,7 @@ def paper_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return PAPER_CE * entropy + PAPER_DICE * dice / 2
 
 
-def anchored(base: Base, recipe: Recipe, rates: torch.optim.Optimizer) -> Callable[[float], None]:
+def anchored(recipe: Recipe, rates: torch.optim.Optimizer) -> Callable[[float], None]:
     """After a step, pull the weights that learn back towards where they began."""
     start = [p.detach().clone() for group in rates.param_groups for p in group["params"]]
 

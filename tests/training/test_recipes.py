@@ -124,7 +124,7 @@ def test_weights_are_pulled_back_to_where_they_began(base):
     steps = recipes.optimizer(base, recipe)
     head = base.network.final.head.bias
     start = head.detach().clone()
-    pull = recipes.anchored(base, recipe, steps)
+    pull = recipes.anchored(recipe, steps)
     with torch.no_grad():
         head.add_(1.0)
     pull(0.5)
