@@ -117,7 +117,7 @@ def _managed() -> Finding:
     current = environment.current()
     if current.is_complete():
         found = f"complete, {current.folder}"
-    elif current.folder.exists():
+    elif current.is_ours():
         found = f"unfinished, {current.folder}: Set up finishes it"
     else:
         old = [other.folder.name for other in environment.others() if other.is_complete()]

@@ -5,7 +5,8 @@ Every Python runs with -I: modules in the folder QGIS happens to be in do not co
 Each version of the engine has a folder of its own in the user's data folder, so that an update
 of the plugin leaves the old engine in place until the new one is complete. `state.json` in the
 folder says what was asked for and whether it was finished; without it, or with another request,
-the folder is made anew; unfinished, the work goes on where it stopped.
+the folder is made anew; unfinished, the work goes on where it stopped. Only folders with our mark
+are ever deleted: the user may have chosen a folder that holds other things.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ NO_PYTHON_REMEDY = (
     "install Python 3.12 (python.org, or your system's packages with python3-venv) or uv, "
     "or set the variable CRACKGEO_PYTHON to the path of one"
 )
+MARK = "crackgeo-engine.txt"  # written first and removed last
+MARK_TEXT = "The plugin CrackGeo for QGIS made this folder, and deletes it when it is replaced.\n"
 WARM_UP = "from crackgeo.vectorize import warm_up; warm_up()"
 
 
@@ -139,6 +142,7 @@ class Environment:
     def write_state(self, request: Request, complete: bool) -> None:
         """Record the request and whether it is fulfilled; by rename, so never half-written."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / MARK).write_text(MARK_TEXT, encoding="utf-8")
         state = {"fingerprint": request.fingerprint(), "complete": complete, **_public(request)}
         part = self.folder / "state.json.part"
         part.write_text(json.dumps(state, indent=1), encoding="utf-8")
@@ -153,16 +157,38 @@ class Environment:
         """Whether it was made, or half made, for this very request."""
         return self.state().get("fingerprint") == request.fingerprint()
 
+    def is_ours(self) -> bool:
+        """Whether the plugin made it, and so may delete it."""
+        return (self.folder / MARK).is_file()
+
     def delete(self) -> None:
-        """Remove it; a removal that breaks off leaves something that counts as unfinished."""
+        """Remove it; what a removal that breaks off leaves counts as unfinished, and as ours."""
         try:
-            (self.folder / "state.json").unlink(missing_ok=True)
+            there = os.listdir(self.folder) if self.folder.exists() else []
+            if there and MARK not in there:
+                raise EngineError(
+                    f"{self.folder} is there already, and was not made by this plugin",
+                    "rename it, or set CRACKGEO_ENVIRONMENTS to another folder",
+                )
+            for name in sorted(there, key=_last_to_go):
+                _delete(self.folder / name)
             if self.folder.exists():
-                shutil.rmtree(self.folder)
+                self.folder.rmdir()
         except OSError as error:
             raise EngineError(
                 f"cannot remove {self.folder}: {error}", "end running crackgeo jobs and try again"
             ) from error
+
+
+def _last_to_go(name: str) -> int:
+    return (name == MARK) - (name == "state.json")
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _public(request: Request) -> dict[str, object]:
@@ -177,8 +203,8 @@ def current() -> Environment:
 
 
 def others() -> list[Environment]:
-    """Environments of other versions, the newest first."""
-    folders = [path for path in home().glob("*") if path.is_dir() and path != current().folder]
+    """Environments that the plugin made for other versions, the newest first."""
+    folders = [mark.parent for mark in home().glob(f"*/{MARK}") if mark.parent != current().folder]
     return [Environment(path) for path in sorted(folders, key=_version_key, reverse=True)]
 
 
@@ -207,7 +233,7 @@ def remove() -> None:
     """
     if home().exists():
         with _only_one():
-            for environment in (current(), *others()):
+            for environment in filter(Environment.is_ours, (current(), *others())):
                 environment.delete()
 
 
@@ -357,7 +383,7 @@ def _remedy(said: str, request: Request) -> str:
 def _only_one() -> Iterator[None]:
     """Hold the lock of `home()`; the system releases it even if the process is killed."""
     home().mkdir(parents=True, exist_ok=True)
-    with open(home() / "lock", "w", encoding="ascii") as file:
+    with open(home() / "lock", "a", encoding="ascii") as file:
         try:
             _lock(file.fileno())
         except OSError as error:

@@ -153,12 +153,61 @@ def test_an_environment_without_pip_is_made_anew(home, monkeypatch):
     assert environment.managed_executable()
 
 
-def test_a_folder_of_unknown_origin_is_replaced(home):
+def test_an_environment_whose_state_cannot_be_read_is_replaced(home):
     litter = home / ENGINE_VERSION / "litter"
-    litter.mkdir(parents=True)
+    environment.current().write_state(Request(), complete=False)
+    litter.mkdir()
     (home / ENGINE_VERSION / "state.json").write_text("{half")
     environment.set_up(Request(), Log().reporter())
     assert not litter.exists()
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def test_folders_that_the_plugin_did_not_make_survive_set_up_and_removal(home):
+    """The user may name a folder of theirs in CRACKGEO_ENVIRONMENTS."""
+    for name in ("photos 2023", "0.0.8", "empty"):
+        (home / name).mkdir(parents=True)
+    (home / "photos 2023" / "a.jpg").touch()
+    (home / "0.0.8" / "state.json").write_text('{"complete": true}')
+    (home / "lock").write_text("theirs")
+    theirs = contents(home)
+    environment.set_up(Request(), Log().reporter())
+    assert theirs < contents(home)
+    environment.remove()
+    assert contents(home) == theirs
+    assert (home / "lock").read_text() == "theirs"
+
+
+def test_a_folder_of_theirs_in_the_engines_place_is_not_replaced(home):
+    thesis = home / ENGINE_VERSION / "thesis.odt"
+    thesis.parent.mkdir(parents=True)
+    thesis.touch()
+    with pytest.raises(EngineError, match="not made by this plugin") as caught:
+        environment.set_up(Request(), Log().reporter())
+    assert "CRACKGEO_ENVIRONMENTS" in caught.value.remedy
+    environment.remove()
+    assert contents(home) == {ENGINE_VERSION, f"{ENGINE_VERSION}/thesis.odt", "lock"}
+    thesis.unlink()
+    assert environment.set_up(Request(), Log().reporter()), "an empty folder holds nothing to lose"
+
+
+def test_a_removal_that_breaks_off_is_taken_up(home, monkeypatch):
+    environment.set_up(Request(), Log().reporter())
+
+    def fail(path):
+        raise PermissionError(13, "in use", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(environment.shutil, "rmtree", fail)
+        with pytest.raises(EngineError, match="in use"):
+            environment.remove()
+    assert environment.managed_executable() is None
+    assert environment.current().is_ours()
+    environment.remove()
+    assert contents(home) == {"lock"}
 
 
 def test_a_complete_environment_is_tried_not_made_again(home):
