@@ -32,6 +32,7 @@ from qgis.core import (
     QgsRasterLayer,
 )
 
+from .features import write_features
 from .translation import tr
 
 
@@ -244,10 +245,11 @@ class Extent(Parameter):
 class Vector(Parameter):
     """Features, handed over as a file of their own: layers in memory, edits and selections count.
 
-    `kinds` are the kinds of geometry that QGIS offers.
+    `kinds` are the kinds of geometry that QGIS offers, `fields` the names of those that count.
     """
 
     kinds: tuple[int, ...] = (QgsProcessing.SourceType.TypeVectorPolygon,)
+    fields: tuple[str, ...] = ()
 
     def _make(self) -> QgsProcessingParameterDefinition:
         return QgsProcessingParameterFeatureSource(
@@ -255,9 +257,11 @@ class Vector(Parameter):
         )
 
     def _text(self, values: Values) -> str:
-        return values.algorithm.parameterAsCompatibleSourceLayerPath(
-            values.of, self.name, values.context, [], "gpkg", values.feedback
-        )
+        source = values.algorithm.parameterAsSource(values.of, self.name, values.context)
+        if source is None:
+            problem = values.algorithm.invalidSourceError(values.of, self.name)
+            raise QgsProcessingException(problem)
+        return write_features(source, self.label, self.fields, values.context.transformContext())
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+import types
 from pathlib import Path
 
 import processing
@@ -15,11 +16,13 @@ from qgis.core import (
     QgsProcessingAlgRunnerTask,
     QgsProcessingContext,
     QgsProcessingException,
+    QgsProcessingFeatureSourceDefinition,
     QgsProcessingModelAlgorithm,
     QgsProcessingOutputLayerDefinition,
     QgsProject,
     QgsRasterLayer,
     QgsRectangle,
+    QgsVectorFileWriter,
     QgsVectorLayer,
 )
 
@@ -77,6 +80,108 @@ def test_a_layer_in_memory_becomes_a_file(fake_engine, feedback, survey):
     assert written.isValid()
     assert written.featureCount() == 1
     assert written.crs().authid() == "EPSG:32632"
+
+
+def squares(fields, rows):
+    """A layer in memory of a square for each row of attributes."""
+    layer = QgsVectorLayer(f"Polygon?crs=EPSG:32632{fields}", "squares", "memory")
+    for i, attributes in enumerate(rows):
+        feature = QgsFeature(layer.fields())
+        west = 500000 + 0.1 * i
+        box = QgsRectangle(west, 5399999.9, west + 0.1, 5400000)
+        feature.setGeometry(QgsGeometry.fromRect(box))
+        feature.setAttributes(attributes)
+        assert layer.dataProvider().addFeature(feature)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("fields", "rows"),
+    [
+        ("&field=fid:integer", [[1], [1], [2], [2]]),
+        ("&field=fid:string", [["a"], ["b"], ["c"]]),
+        ("&field=ogc_fid:integer&field=geom:string", [[1, "g"], [1, "g"]]),
+        ("&field=Name:string&field=name:string", [["a", "b"], ["c", "d"]]),
+    ],
+)
+def test_no_feature_of_an_area_is_lost(fake_engine, feedback, survey, fields, rows):
+    """Merged layers and parts of a multipart have the same fid more than once."""
+    parameters = {"INPUT": survey, "AOI": squares(fields, rows), "OUTPUT": "TEMPORARY_OUTPUT"}
+    processing.run(MAP, parameters, feedback=feedback)
+    written = QgsVectorLayer(option(feedback, "--aoi"), "a", "ogr")
+    assert written.featureCount() == len(rows)
+    assert written.fields().names() == ["fid"]
+
+
+def test_labels_keep_what_the_engine_reads_of_them(fake_engine, feedback, survey, tmp_path):
+    fields = "&field=fid:integer&field=width_mean_mm:double&field=status:string&field=Status:string"
+    rows = [[7, 1.5, "accepted", "a"], [7, None, None, "b"]]
+    parameters = {
+        "INPUT": survey,
+        "LABELS": squares(fields, rows),
+        "OUTPUT": str(tmp_path / "mine.safetensors"),
+    }
+    processing.run("crackgeo:finetune", parameters, feedback=feedback)
+    written = QgsVectorLayer(option(feedback, "--labels"), "labels", "ogr")
+    assert written.fields().names() == ["fid", "status", "width_mean_mm"]
+    found = [(f["status"] or None, f["width_mean_mm"] or None) for f in written.getFeatures()]
+    assert found == [("accepted", 1.5), (None, None)]
+
+
+def test_only_selected_features_and_edits_count(fake_engine, feedback, survey, qgis_new_project):
+    layer = squares("&field=n:integer", [[1], [2], [3]])
+    QgsProject.instance().addMapLayer(layer)
+    layer.startEditing()
+    layer.deleteFeature(1)
+    layer.selectByIds([2])
+    selected = QgsProcessingFeatureSourceDefinition(layer.id(), True)
+    for area, n_wanted in ((layer.id(), 2), (selected, 1)):
+        parameters = {"INPUT": survey, "AOI": area, "OUTPUT": "TEMPORARY_OUTPUT"}
+        feedback.said.clear()
+        processing.run(MAP, parameters, feedback=feedback)
+        assert QgsVectorLayer(option(feedback, "--aoi"), "a", "ogr").featureCount() == n_wanted
+    layer.rollBack()
+
+
+@pytest.mark.parametrize("fault", ["addFeature", "errorMessage"])
+def test_features_that_cannot_be_written_are_no_small_loss(
+    fake_engine, feedback, survey, monkeypatch, fault
+):
+    from crackgeo import features
+
+    class Lossy:
+        """A writer that drops each second feature, with a word or without."""
+
+        def __init__(self, *arguments):
+            self.inner = QgsVectorFileWriter.create(*arguments)
+            self.n = 0
+
+        def addFeature(self, feature, flags):
+            self.n += 1
+            if self.n % 2:
+                return self.inner.addFeature(feature, flags)
+            return fault != "addFeature"
+
+        def flushBuffer(self):
+            return self.inner.flushBuffer()
+
+        def errorMessage(self):
+            return "disk full"
+
+    writer = types.SimpleNamespace(
+        create=Lossy, SaveVectorOptions=QgsVectorFileWriter.SaveVectorOptions
+    )
+    monkeypatch.setattr(features, "QgsVectorFileWriter", writer)
+    area = squares("", [[], [], []])
+    with pytest.raises(QgsProcessingException):
+        processing.run(
+            MAP, {"INPUT": survey, "AOI": area, "OUTPUT": "TEMPORARY_OUTPUT"}, feedback=feedback
+        )
+    said = feedback.of("error")[0]
+    assert "Only inside these polygons" in said
+    assert "disk full" in said
+    assert ("2 of 3" in said) == (fault == "errorMessage")
+    assert feedback.of("command") == []
 
 
 def test_errors_arrive_whole(fake_engine, feedback, survey, tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """The engine runner, against engines that do everything but what they should."""
 
+import ast
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -218,6 +220,14 @@ def test_the_engine_learns_that_the_host_was_killed(fake, tmp_path):
 def test_this_plugin_and_this_engine_fit(fake):
     assert fake(version=__version__).check_version() == __version__
     assert __version__ == module.ENGINE_VERSION
+
+
+def test_the_fields_of_labels_are_those_that_the_engine_reads():
+    from crackgeo_training.labels import STATUS, WIDTH_FIELDS
+
+    source = ROOT / "qgis_plugin" / "crackgeo" / "algorithms" / "finetune.py"
+    (found,) = re.findall(r"(?m)^LABEL_FIELDS = (\(.*\))", source.read_text(encoding="utf-8"))
+    assert ast.literal_eval(found) == (STATUS, *WIDTH_FIELDS)
 
 
 @pytest.mark.parametrize("version", ["0.0.9", "0.2.0", "1.0"])

@@ -9,6 +9,7 @@ from ..translation import tr
 from .base import EngineAlgorithm, Value
 from .shared import BANDS, DEVICE, GSD, INPUT, NODATA, PRECISION, STRETCH
 
+LABEL_FIELDS = ("status", "width_mm", "width_mean_mm")  # that the engine reads
 LABELS = Vector(
     "LABELS",
     tr("Corrected cracks"),
@@ -18,6 +19,7 @@ LABELS = Vector(
         QgsProcessing.SourceType.TypeVectorLine,
         QgsProcessing.SourceType.TypeVectorPolygon,
     ),
+    fields=LABEL_FIELDS,
 )
 AREA = Vector(
     "AREA",

@@ -614,6 +614,16 @@
    <translation>Riss,Skelett,Mittellinie,Breite,vektorisieren,Schwelle</translation>
   </message>
   <message>
+   <location filename="../features.py" />
+   <source>{}: the features could not be handed to the engine ({}). Save the layer as a new file (Export &gt; Save Features As), and use that.</source>
+   <translation>{}: Die Objekte konnten der Engine nicht übergeben werden ({}). Speichern Sie den Layer als neue Datei (Export &gt; Objekte speichern als) und verwenden Sie diese.</translation>
+  </message>
+  <message>
+   <location filename="../features.py" />
+   <source>{} of {} features were written</source>
+   <translation>{} von {} Objekten wurden geschrieben</translation>
+  </message>
+  <message>
    <location filename="../gui/environment_dialog.py" />
    <source>Checking crackgeo</source>
    <translation>crackgeo wird geprüft</translation>
