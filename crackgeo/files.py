@@ -36,6 +36,9 @@ class Format(NamedTuple):
     suffixes: tuple[str, ...]
 
 
+_SQLITE_LOGS = ("-wal", "-journal")  # beside a GeoPackage that is being edited
+_CLOSE_IT = "close it there (in QGIS: remove its layers), or choose another name"
+
 GEOPACKAGE = Format("GeoPackage", (".gpkg",))
 GEOTIFF = Format("GeoTIFF", (".tif", ".tiff"))
 PNG = Format("PNG picture", (".png",))
@@ -78,7 +81,7 @@ def check_output(target: Path, overwrite: bool = False) -> None:
     UsageError
         It exists and `overwrite` is not set, or it is a folder.
     ResourceError
-        Its folder is missing or cannot be written to.
+        Its folder is missing or cannot be written to, or another program has the file open.
     """
     if target.is_dir():
         raise UsageError(f"{target}: is a folder", "name a file in it")
@@ -93,6 +96,22 @@ def check_output(target: Path, overwrite: bool = False) -> None:
             os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         finally:
             probe.unlink(missing_ok=True)
+        _refuse_open_file(target)
+
+
+def _refuse_open_file(target: Path) -> None:
+    """Refuse a target that another program has open and that could not be replaced.
+
+    Windows says so when a file gets a name, also the one that it has. To a GeoPackage's log
+    SQLite would add ours.
+    """
+    if target.exists():
+        os.replace(target, target)
+    for log in (target.with_name(target.name + suffix) for suffix in _SQLITE_LOGS):
+        if log.exists():
+            raise ResourceError(
+                f"{target}: open in another program (there is a file {log.name})", _CLOSE_IT
+            )
 
 
 class AtomicOutput:
@@ -231,10 +250,17 @@ def _resource_error(target: Path, error: Exception) -> ResourceError:
     if code in _FULL:
         reason = f"{_FULL[code]} ({_free_space(target)})"
         return ResourceError(f"{target}: {reason}", "make room, or write to another disk")
+    if code == errno.EACCES and target.exists() and str(target) in _named(error):
+        return ResourceError(f"{target}: open in another program, or protected", _CLOSE_IT)
     if code in _FORBIDDEN:
         return ResourceError(f"{target}: {_FORBIDDEN[code]}", "write to a folder of your own")
     reason = _TOO_LARGE.get(code, os.strerror(code))
     return ResourceError(f"{target}: cannot be written, {reason}", "write to another disk")
+
+
+def _named(error: Exception) -> set[str]:
+    """The files that an error of the operating system is about."""
+    return {str(getattr(error, name, None)) for name in ("filename", "filename2")}
 
 
 def _has_space(target: Path) -> bool:

@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import schema
-from .errors import ResourceError
 from .files import atomic_output, output_errors
 from .schema import LayerSchema
 from .symbology import style_qml
@@ -147,7 +146,6 @@ def write_geopackage(
     ]
     if vectors.width_stations is not None:
         tables.append((schema.WIDTH_STATIONS, vectors.width_stations))
-    _refuse_open_file(path)
     with (
         atomic_output(path, overwrite) as part,
         output_errors(path, sqlite3.Error, *_gdal_errors()),
@@ -308,13 +306,3 @@ def _ogr_date(time: datetime) -> Iterator[None]:
         yield
     finally:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
-
-
-def _refuse_open_file(path: Path) -> None:
-    """Refuse a target that another program has open: SQLite would replay its log into ours."""
-    for suffix in ("-wal", "-journal"):
-        if Path(f"{path}{suffix}").exists():
-            raise ResourceError(
-                f"{path}: open in another program (there is a file {path.name}{suffix})",
-                remedy="remove the layer from QGIS, then run again",
-            )

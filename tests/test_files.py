@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from crackgeo import files
 from crackgeo.errors import Cancelled, ResourceError, UsageError
 from crackgeo.files import AtomicOutput, atomic_output, check_output, output_errors
 
@@ -92,6 +93,44 @@ def test_folders(tmp_path):
         check_output(tmp_path / "missing" / "a.txt")
     check_output(tmp_path / "a.txt")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("log", ["a.gpkg-wal", "a.gpkg-journal"])
+def test_a_geopackage_that_is_being_edited_is_refused_early(tmp_path, log):
+    target = tmp_path / "a.gpkg"
+    (tmp_path / log).touch()
+    target.touch()
+    with pytest.raises(ResourceError, match=f"open in another program .*{log}") as caught:
+        check_output(target, overwrite=True)
+    assert "QGIS" in caught.value.remedy
+    assert names(tmp_path) == sorted(["a.gpkg", log])
+
+
+def in_use(part, target):
+    """What Windows says when a file that a program has open shall be replaced."""
+    raise PermissionError(errno.EACCES, "sharing violation", part, 32, target)
+
+
+def test_a_file_that_windows_keeps_open_is_refused_early(tmp_path, monkeypatch):
+    target = tmp_path / "a.tif"
+    check_output(target)
+    target.write_text("old")
+    monkeypatch.setattr(files.os, "replace", in_use)
+    with pytest.raises(ResourceError, match=r"a\.tif: open in another program") as caught:
+        check_output(target, overwrite=True)
+    assert "close it" in caught.value.remedy
+
+
+def test_a_file_that_is_opened_meanwhile_stays_as_it_is(tmp_path, monkeypatch):
+    target = tmp_path / "a.tif"
+    target.write_text("old")
+    with AtomicOutput(target, overwrite=True) as output:
+        output.path.write_text("new")
+        monkeypatch.setattr(files.os, "replace", in_use)
+        with pytest.raises(ResourceError, match="open in another program"):
+            output.commit()
+    assert names(tmp_path) == ["a.tif"]
+    assert target.read_text() == "old"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, where nobody can write")

@@ -10,7 +10,7 @@ from affine import Affine
 from fakes import IdentityModel
 
 import crackgeo
-from crackgeo.errors import Cancelled, InputError, UsageError
+from crackgeo.errors import Cancelled, InputError, ResourceError, UsageError
 from crackgeo.monitor import Monitor
 
 UTM = Affine(0.002, 0, 500000, 0, -0.002, 5400000)
@@ -157,6 +157,20 @@ def test_an_existing_output_stays_unless_asked(survey, tmp_path):
     assert out.read_text() == "precious"
     result = crackgeo.map_cracks(survey, out, model=IdentityModel(), overwrite=True)
     assert result.vectors.cracks == 1
+
+
+def test_an_output_that_is_open_elsewhere_is_refused_before_the_work(survey, tmp_path):
+    out, stages = tmp_path / "cracks.gpkg", []
+    out.write_text("precious")
+    (tmp_path / "cracks.gpkg-wal").touch()
+    monitor = Monitor(lambda stage, *_: stages.append(stage))
+    with pytest.raises(ResourceError, match="open in another program"):
+        crackgeo.map_cracks(survey, out, model=IdentityModel(), overwrite=True, monitor=monitor)
+    with pytest.raises(ResourceError, match="open in another program"):
+        crackgeo.vectorize_raster(survey, out, overwrite=True, monitor=monitor)
+    assert stages == []
+    assert left_in(tmp_path) == ["cracks.gpkg", "cracks.gpkg-wal", "survey.tif"]
+    assert out.read_text() == "precious"
 
 
 def test_cancelling_before_anything_is_done_leaves_nothing(survey, tmp_path):
