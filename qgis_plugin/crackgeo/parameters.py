@@ -6,11 +6,14 @@ nothing on the command line.
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
 from qgis.core import (
     NULL,
+    QgsMapLayer,
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingContext,
@@ -29,6 +32,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
+    QgsProviderRegistry,
     QgsRasterLayer,
 )
 
@@ -271,12 +275,17 @@ class Output(Parameter):
     suffix: str = ""
 
     def problem(self, values: Values) -> str:
-        """A name that says it is another kind of file."""
+        """A name that says it is another kind of file, or a file that cannot be replaced."""
         path = values.given(self.name)
-        known = path is None or path == QgsProcessing.TEMPORARY_OUTPUT
-        if known or str(path).lower().endswith(self.suffix):
+        if path is None or path == QgsProcessing.TEMPORARY_OUTPUT:
             return ""
-        return tr("{}: the file must end in {}, not {}").format(self.label, self.suffix, path)
+        if not str(path).lower().endswith(self.suffix):
+            return tr("{}: the file must end in {}, not {}").format(self.label, self.suffix, path)
+        layer = _layer_of(str(path), values.context) if sys.platform == "win32" else None
+        if layer is None:
+            return ""
+        wanted = tr("{}: the layer {} has this file open. Remove the layer, or choose another name")
+        return wanted.format(self.label, layer.name())
 
     def _text(self, values: Values) -> str:
         problem = self.problem(values)  # algorithms inside a model are not asked before they run
@@ -287,6 +296,17 @@ class Output(Parameter):
 
     def _path(self, values: Values) -> str:
         return values.algorithm.parameterAsOutputLayer(values.of, self.name, values.context)
+
+
+def _layer_of(path: str, context: QgsProcessingContext) -> QgsMapLayer | None:
+    """A layer of the project that lies in a file: Windows replaces none that is open."""
+
+    def same(layer: QgsMapLayer) -> bool:
+        source = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source())
+        return os.path.normcase(source.get("path") or "") == os.path.normcase(path)
+
+    project = context.project()
+    return next(filter(same, project.mapLayers().values() if project else ()), None)
 
 
 class VectorOutput(Output):

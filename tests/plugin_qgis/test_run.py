@@ -1,6 +1,8 @@
 """Runs inside QGIS, most with an engine that only pretends: what goes in and what comes back."""
 
 import shlex
+import shutil
+import sys
 import time
 import types
 from pathlib import Path
@@ -229,6 +231,26 @@ def test_a_web_layer_is_refused_with_what_to_do(fake_engine, feedback):
     assert web.isValid()
     with pytest.raises(QgsProcessingException, match="save the layer"):
         processing.run(MAP, {"INPUT": web, "OUTPUT": "TEMPORARY_OUTPUT"}, feedback=feedback)
+
+
+def test_on_windows_a_file_of_a_layer_is_not_written_to(
+    fake_engine, feedback, survey, tmp_path, monkeypatch, mapped, qgis_new_project
+):
+    """That system replaces no file that is open."""
+    out = tmp_path / "cracks.gpkg"
+    shutil.copy(mapped[0], out)
+    layer = QgsVectorLayer(f"{out}|layername=cracks", "Cracks, road 5", "ogr")
+    QgsProject.instance().addMapLayer(layer)
+    context = QgsProcessingContext()
+    context.setProject(QgsProject.instance())
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(MAP)
+    for platform, refused in (("linux", False), ("win32", True)):
+        monkeypatch.setattr(sys, "platform", platform)
+        ok, said = algorithm.checkParameterValues({"INPUT": survey, "OUTPUT": str(out)}, context)
+        assert ok != refused
+    assert "Cracks, road 5" in said
+    other = {"INPUT": survey, "OUTPUT": str(tmp_path / "other.gpkg")}
+    assert algorithm.checkParameterValues(other, context)[0]
 
 
 def test_cancel_in_a_task_takes_less_than_a_second(

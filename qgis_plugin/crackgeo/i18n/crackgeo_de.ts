@@ -800,6 +800,11 @@
   </message>
   <message>
    <location filename="../parameters.py" />
+   <source>{}: the layer {} has this file open. Remove the layer, or choose another name</source>
+   <translation>{}: Der Layer {} hat diese Datei geöffnet. Entfernen Sie den Layer oder wählen Sie einen anderen Namen</translation>
+  </message>
+  <message>
+   <location filename="../parameters.py" />
    <source>Crack models (*.safetensors)</source>
    <translation>Rissmodelle (*.safetensors)</translation>
   </message>
