@@ -48,7 +48,7 @@ sample_data/survey.tif: $(SAMPLE_CODE) $(VENV)/.setup
 # Needs Qt's lrelease. PLUGIN_URL=https://HOST/OWNER/crackgeo PLUGIN_EMAIL=... for plugins.qgis.org.
 plugin:
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) markdown-it-py
+	$(PIP) markdown-it-py setuptools
 	$(BIN)/python qgis_plugin/package.py --out dist \
 		$(if $(PLUGIN_URL),--url $(PLUGIN_URL)) $(if $(PLUGIN_EMAIL),--email $(PLUGIN_EMAIL))
 

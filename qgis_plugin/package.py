@@ -3,8 +3,9 @@
     python qgis_plugin/package.py [--url https://HOST/OWNER/crackgeo --email ADDRESS] [--out dist]
 
 The folder of the plugin links to files it shares with the engine (licence, pinned versions); in
-the zip they are files. Translations are compiled with Qt's lrelease, the help is made of docs/
-with markdown-it-py.
+the zip they are files. The zip holds the engine's wheel too, built by setuptools without a net: no
+index is asked for it, where its name could be anybody's. Translations are compiled with Qt's
+lrelease, the help is made of docs/ with markdown-it-py.
 
 The repository wants to know where the plugin's home, code and issues are, and looks whether they
 answer. Only who publishes the plugin knows that, so metadata.txt leaves it empty: without --url
@@ -14,6 +15,7 @@ and --email the zip is for "Install from ZIP".
 from __future__ import annotations
 
 import argparse
+import calendar
 import configparser
 import os
 import re
@@ -28,11 +30,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = Path(__file__).parent / "crackgeo"
+ENGINE = ("pyproject.toml", "README.md", "LICENSE", "crackgeo", "training")  # all it is built of
+BUILD_WHEEL = ("wheel", "-q", "--disable-pip-version-check", "--no-index", "--no-deps",
+               "--no-build-isolation", "--check-build-dependencies")  # fmt: skip
 LIMIT_BYTES = 25_000_000
 REQUIRED = ("name", "description", "about", "version", "qgisMinimumVersion", "author")
 ADDRESSES = ("homepage", "tracker", "repository")
-KINDS = {".py", ".txt", ".svg", ".qml", ".qm", ".png", ".jpg", ".html", ""}  # "": LICENSE, .bandit
+# "": LICENSE, .bandit
+KINDS = {".py", ".txt", ".svg", ".qml", ".qm", ".png", ".jpg", ".html", ".whl", ""}
 RESERVED = r"(?:^|\.)(?:example\.(?:org|com|net)|example|invalid|localhost|test)$"
 LEFT_OUT = {"__pycache__", ".ts", ".pyc"}
 STAMP = (2000, 1, 1, 0, 0, 0)  # the same files give the same zip
@@ -94,6 +101,8 @@ def build(out: Path, home: Home | None = None) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as folder:
         part = Path(folder) / "plugin.zip"
+        wheel = engine_wheel(Path(folder))
+        files[f"wheels/{wheel.name}"] = wheel.read_bytes()
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in {**files, **compiled_translations(Path(folder))}.items():
                 entry = zipfile.ZipInfo(f"{PLUGIN.name}/{name}", STAMP)
@@ -111,6 +120,29 @@ def shipped_files() -> Iterator[tuple[str, Path]]:
     for path in sorted(PLUGIN.rglob("*")):
         if path.is_file() and path.suffix not in LEFT_OUT and not LEFT_OUT & set(path.parts):
             yield path.relative_to(PLUGIN).as_posix(), path
+
+
+def engine_wheel(folder: Path) -> Path:
+    """Build the engine's wheel of this checkout in a folder, and return its path.
+
+    Built of a copy: pip would leave its traces in the checkout, and take up those of older ones.
+
+    Raises
+    ------
+    PackageError : setuptools is missing or too old
+    """
+    source = folder / "engine"
+    source.mkdir()
+    for path in (ROOT / name for name in ENGINE):
+        copy = shutil.copytree if path.is_dir() else shutil.copy2
+        copy(path, source / path.name)
+    command = [sys.executable, "-m", "pip", *BUILD_WHEEL, "-w", str(folder), str(source)]
+    environ = {**os.environ, "SOURCE_DATE_EPOCH": str(calendar.timegm(STAMP))}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = f"{done.stdout}{done.stderr}".strip()
+        raise PackageError(f"the engine's wheel: {said}\npip install -U setuptools packaging")
+    return next(folder.glob("crackgeo-*.whl"))
 
 
 def _help() -> dict[str, bytes]:

@@ -28,6 +28,7 @@ from .engine import ENGINE_VERSION, EngineError
 from .interpreters import OLDEST, find_interpreters, find_uv
 
 CONSTRAINTS = Path(__file__).parent / "constraints.txt"
+OWN_WHEELS = Path(__file__).parent / "wheels"  # the engine's; a checkout has none
 NEEDED_GB = 3.0  # the CPU build takes 2.0 GB when installed, and pip unpacks beside it
 TORCH_CPU = "https://download.pytorch.org/whl/cpu"
 TORCH_CUDA = "https://download.pytorch.org/whl/cu130"
@@ -46,7 +47,7 @@ class Request:
 
     Parameters
     ----------
-    wheels : folder of wheels, empty: only the package index
+    wheels : folder of wheels, empty: the plugin's own engine and the package index
     offline : with `wheels`: use nothing but that folder
     graphics_card : torch's build for NVIDIA cards (about 3 GB) instead of the one for processors
     proxy : URL of the proxy, empty: as the process's variables say
@@ -73,6 +74,23 @@ class Request:
         if (self.wheels and self.offline) or not index:
             return self.sources()
         return [*self.sources(), "--index-url", index]
+
+    def engine(self) -> str:
+        """The engine's wheel as a requirement, from the folder of wheels or the plugin.
+
+        It is never asked of an index by its name, which anybody may take there.
+
+        Raises
+        ------
+        EngineError : there is none, as in a plugin that runs from a checkout
+        """
+        for folder in filter(None, (self.wheels, OWN_WHEELS)):
+            for wheel in sorted(Path(folder).glob(f"crackgeo-{ENGINE_VERSION}-*.whl")):
+                return f"crackgeo[train] @ {wheel.resolve().as_uri()}"
+        raise EngineError(
+            f"no wheel of crackgeo {ENGINE_VERSION} in {self.wheels or OWN_WHEELS}",
+            "install the plugin from its zip, or choose the folder that holds crackgeo's wheel",
+        )
 
     def fingerprint(self) -> str:
         """Changes with all that makes another environment, not with where it comes from."""
@@ -287,6 +305,7 @@ def _check_space() -> None:
 
 def _install(environment: Environment, request: Request, reporter: Reporter, keep: bool) -> None:
     """Install everything; `keep`: what is there already is good."""
+    engine = request.engine()  # without it nothing need be fetched
     if not keep:
         environment.delete()
         _check_space()
@@ -294,7 +313,7 @@ def _install(environment: Environment, request: Request, reporter: Reporter, kee
     uv = find_uv()
     if not keep:
         _run("Python", 0, _venv_command(environment, uv), request, reporter)
-    for stage, percent, command in _install_commands(environment, request, uv):
+    for stage, percent, command in _install_commands(environment, request, engine, uv):
         _run(stage, percent, command, request, reporter)
 
 
@@ -323,7 +342,7 @@ def _venv_command(environment: Environment, uv: str | None) -> list[str]:
 
 
 def _install_commands(
-    environment: Environment, request: Request, uv: str | None
+    environment: Environment, request: Request, engine: str, uv: str | None
 ) -> Iterator[tuple[str, int, list[str]]]:
     """Stage, percent done when it begins, and command.
 
@@ -337,7 +356,6 @@ def _install_commands(
         quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
         install = [python, "-I", "-m", "pip", "install", *quiet, *common]
     yield "torch", 5, [*install, "--no-deps", *request.torch_sources(), "torch"]
-    engine = f"crackgeo[train]=={ENGINE_VERSION}"
     yield "packages", 45, [*install, *request.sources(), engine]
 
 
@@ -375,7 +393,7 @@ def _remedy(said: str, request: Request) -> str:
     if "no matching distribution" in lower or "not found in" in lower:
         if request.wheels and request.offline:
             return "complete the folder of wheels, or allow the package index too"
-        return "choose the folder that holds crackgeo's wheel, see the tutorial"
+        return "the package index lacks it: check PIP_INDEX_URL, or use a folder of wheels"
     return "check the network and set up again: it goes on where it stopped"
 
 

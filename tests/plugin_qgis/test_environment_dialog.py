@@ -27,6 +27,10 @@ def bare(provider, tmp_path, monkeypatch):
     monkeypatch.setattr(interpreters, "candidates", lambda: [str(python)])
     monkeypatch.setattr(environment, "find_uv", lambda: None)
     monkeypatch.setattr(environment, "NEEDED_GB", 0.0)
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    (wheels / f"crackgeo-{environment.ENGINE_VERSION}-py3-none-any.whl").touch()
+    monkeypatch.setattr(environment, "OWN_WHEELS", wheels)
     return tmp_path / "home"
 
 
@@ -83,7 +87,7 @@ def test_set_up_makes_an_engine_and_remove_takes_it_away(dialog, bare, monkeypat
     dialog.set_up()
     until(lambda: dialog.task is None)
     assert environment.managed_executable()
-    assert "crackgeo[train]==" in dialog.log.toPlainText()
+    assert "crackgeo[train] @ file:" in dialog.log.toPlainText()
     monkeypatch.setattr(QMessageBox, "question", lambda *a: QMessageBox.StandardButton.Yes)
     dialog.remove()
     until(lambda: dialog.task is None)

@@ -47,6 +47,14 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(interpreters, "candidates", lambda: [str(python)])
     monkeypatch.setattr(environment, "find_uv", lambda: None)
     monkeypatch.setattr(environment, "NEEDED_GB", 0.0)
+    monkeypatch.setattr(environment, "OWN_WHEELS", shipped(tmp_path / "the plugin"))
+    return folder
+
+
+def shipped(folder):
+    """A folder of wheels as the plugin's zip has it; nothing reads what is in the wheel."""
+    folder.mkdir()
+    (folder / f"crackgeo-{ENGINE_VERSION}-py3-none-any.whl").touch()
     return folder
 
 
@@ -87,7 +95,8 @@ def test_torch_comes_first_from_its_own_index_and_all_is_pinned(home, monkeypatc
     assert "--index-url https://torch.test/cpu" in torch
     assert torch.endswith(" torch")
     assert "--index-url" not in rest
-    assert rest.endswith(f" crackgeo[train]=={ENGINE_VERSION}")
+    wheel = environment.OWN_WHEELS / f"crackgeo-{ENGINE_VERSION}-py3-none-any.whl"
+    assert rest.endswith(f" crackgeo[train] @ {wheel.as_uri()}")
     for call in (torch, rest):
         assert f"--constraint {environment.CONSTRAINTS}" in call
         assert "--only-binary :all:" in call
@@ -118,6 +127,25 @@ def test_a_folder_of_wheels_is_the_only_source_or_the_first(home, tmp_path, offl
             assert f"--find-links {tmp_path}" in call
             assert ("--no-index" in call) == offline
             assert not (offline and "--index-url" in call)
+
+
+def test_the_engine_in_the_folder_of_wheels_goes_before_the_plugins(home, tmp_path):
+    folder = shipped(tmp_path / "built here")
+    environment.set_up(Request(wheels=str(folder), offline=False), Log().reporter())
+    assert calls(home)[-3].endswith(f" @ {next(folder.iterdir()).as_uri()}")
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_without_the_engines_wheel_nothing_is_fetched_or_deleted(home, monkeypatch, offline):
+    """An index is not asked for it: there the name may be somebody else's."""
+    monkeypatch.setattr(environment, "OWN_WHEELS", home / "none")
+    environment.current().write_state(Request(graphics_card=True), complete=False)
+    before = contents(home)
+    with pytest.raises(EngineError, match="no wheel of crackgeo") as caught:
+        environment.set_up(Request(wheels=str(home), offline=offline), Log().reporter())
+    assert "from its zip" in caught.value.remedy
+    assert calls(home) == []
+    assert contents(home) == before | {"lock"}
 
 
 def test_a_folder_of_wheels_must_be_there(tmp_path):
@@ -235,6 +263,7 @@ def test_another_build_of_torch_is_another_environment(home):
 
 
 def test_an_update_keeps_the_old_engine_until_the_new_one_is_complete(home, monkeypatch):
+    (environment.OWN_WHEELS / "crackgeo-0.0.9-py3-none-any.whl").touch()
     monkeypatch.setattr(environment, "ENGINE_VERSION", "0.0.9")
     old = environment.set_up(Request(), Log().reporter())
     monkeypatch.setattr(environment, "ENGINE_VERSION", ENGINE_VERSION)
@@ -334,7 +363,7 @@ def test_uv_is_used_where_it_is(home, monkeypatch, tmp_path):
     uv.write_text(
         '#!/bin/sh\necho "uv $*" >> "$FAKE_LOG"\n[ "$1" = venv ] && for last; do :; done\n'
         f'[ "$1" = venv ] && mkdir -p "$last/bin" && cp {FAKE} "$last/bin/python"\n'
-        f'case "$*" in *crackgeo*==*) cp {FAKE} "$(dirname "$4")/crackgeo";; esac\nexit 0\n'
+        f'case "$*" in *crackgeo*@*) cp {FAKE} "$(dirname "$4")/crackgeo";; esac\nexit 0\n'
     )
     uv.chmod(0o755)
     monkeypatch.setattr(environment, "find_uv", lambda: str(uv))
@@ -381,7 +410,7 @@ def test_the_state_says_what_was_asked_for(home):
         ("SSL: CERTIFICATE_VERIFY_FAILED", "PIP_CERT"),
         ("Cannot connect to proxy", "proxy in Settings"),
         ("OSError: [Errno 28] No space left on device", "make room"),
-        ("ERROR: No matching distribution found for crackgeo", "crackgeo's wheel"),
+        ("ERROR: No matching distribution found for scipy==1.18", "PIP_INDEX_URL"),
     ],
 )
 def test_a_remedy_for_what_pip_says(home, monkeypatch, said, remedy):
@@ -407,11 +436,12 @@ def wheel(folder, name, version, files=(), entry="", extra=""):
 
 
 def test_the_real_venv_and_pip_install_from_a_folder_without_an_index(tmp_path, monkeypatch):
-    wheels = tmp_path / "wheels"
+    wheels, own = tmp_path / "wheels", tmp_path / "a plugin with ü"
     wheels.mkdir()
+    own.mkdir()
     wheel(wheels, "torch", "2.13.0+cpu")
     wheel(
-        wheels,
+        own,
         "crackgeo",
         ENGINE_VERSION,
         {
@@ -422,6 +452,7 @@ def test_the_real_venv_and_pip_install_from_a_folder_without_an_index(tmp_path, 
         extra="Provides-Extra: train\nRequires-Dist: torch>=2.10\n",
     )
     monkeypatch.setenv("CRACKGEO_ENVIRONMENTS", str(tmp_path / "a folder with ü"))
+    monkeypatch.setattr(environment, "OWN_WHEELS", own)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     monkeypatch.setattr(interpreters, "candidates", lambda: [sys.executable])

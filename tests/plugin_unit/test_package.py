@@ -10,6 +10,8 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 
@@ -95,10 +97,15 @@ def test_executables_and_giants_are_found(tmp_path, good):
     assert any("larger" in problem for problem in rules(tmp_path, good))
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Path of the zip for Install from ZIP, alone in its folder."""
+    return package["build"](tmp_path_factory.mktemp("built"))
+
+
 @needs_lrelease
-def test_the_zip_holds_what_is_shared_with_the_engine(tmp_path):
-    path = package["build"](tmp_path)
-    with zipfile.ZipFile(path) as archive:
+def test_the_zip_holds_what_is_shared_with_the_engine(built):
+    with zipfile.ZipFile(built) as archive:
         names = archive.namelist()
         for name in ("LICENSE", "constraints.txt"):
             assert archive.read(f"crackgeo/{name}") == (ROOT / name).read_bytes()
@@ -107,13 +114,36 @@ def test_the_zip_holds_what_is_shared_with_the_engine(tmp_path):
         assert all(stat.S_IMODE(e.external_attr >> 16) == 0o644 for e in archive.infolist())
     modules = {f"crackgeo/{p.relative_to(PLUGIN).as_posix()}" for p in PLUGIN.rglob("*.py")}
     assert modules <= set(names)
-    assert list(tmp_path.iterdir()) == [path], "nothing is left beside the zip"
+    assert list(built.parent.iterdir()) == [built], "nothing is left beside the zip"
 
 
 @needs_lrelease
-def test_the_same_files_give_the_same_zip(tmp_path):
-    first, second = (package["build"](tmp_path / name) for name in ("a", "b"))
-    assert first.read_bytes() == second.read_bytes()
+def test_the_zip_holds_the_engine_for_the_plugin_to_find(built, tmp_path, monkeypatch):
+    from qgis_plugin.crackgeo import environment
+
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(tmp_path)
+    monkeypatch.setattr(environment, "OWN_WHEELS", tmp_path / "crackgeo" / "wheels")
+    found = environment.Request().engine().removeprefix("crackgeo[train] @ ")
+    with zipfile.ZipFile(url2pathname(urlsplit(found).path)) as wheel:
+        names = set(wheel.namelist())
+    for package_name, folder in (("crackgeo", "crackgeo"), ("crackgeo_training", "training")):
+        modules = (ROOT / folder).rglob("*.py")
+        assert {
+            f"{package_name}/{p.relative_to(ROOT / folder).as_posix()}" for p in modules
+        } <= names
+    assert "crackgeo/models/weights/compact.safetensors" in names
+
+
+def test_a_wheel_that_cannot_be_built_is_explained(tmp_path, monkeypatch):
+    monkeypatch.setitem(package["engine_wheel"].__globals__, "ENGINE", ("README.md",))
+    with pytest.raises(package["PackageError"], match="pip install -U setuptools"):
+        package["engine_wheel"](tmp_path)
+
+
+@needs_lrelease
+def test_the_same_files_give_the_same_zip(built, tmp_path):
+    assert package["build"](tmp_path).read_bytes() == built.read_bytes()
 
 
 HOME = {"url": "https://codeberg.org/owner/crackgeo/", "email": "us@codeberg.org"}
@@ -131,8 +161,8 @@ def test_the_zip_for_the_repository_names_its_home(tmp_path):
 
 
 @needs_lrelease
-def test_a_zip_without_a_home_is_known_as_such(tmp_path):
-    problems = package["unpublished"](package["build"](tmp_path))
+def test_a_zip_without_a_home_is_known_as_such(built):
+    problems = package["unpublished"](built)
     assert [p.split()[1] for p in problems] == ["homepage", "tracker", "repository", "email"]
 
 
@@ -155,9 +185,9 @@ def test_an_address_that_is_none_is_refused(name, value):
 
 
 @needs_lrelease
-def test_the_help_is_whole(tmp_path):
+def test_the_help_is_whole(built):
     """Each link and picture of a page is in the zip."""
-    with zipfile.ZipFile(package["build"](tmp_path)) as archive:
+    with zipfile.ZipFile(built) as archive:
         names = archive.namelist()
         pages = {n: archive.read(n).decode() for n in names if n.endswith(".html")}
     assert "crackgeo/help/qgis.html" in pages
