@@ -25,13 +25,14 @@ from pathlib import Path
 
 from . import tools
 from .engine import ENGINE_VERSION, EngineError
-from .interpreters import OLDEST, find_interpreters, find_uv
+from .interpreters import OLDEST, each_interpreter, find_uv, probe
 
 CONSTRAINTS = Path(__file__).parent / "constraints.txt"
 OWN_WHEELS = Path(__file__).parent / "wheels"  # the engine's; a checkout has none
 NEEDED_GB = 3.0  # the CPU build takes 2.0 GB when installed, and pip unpacks beside it
 TORCH_CPU = "https://download.pytorch.org/whl/cpu"
 TORCH_CUDA = "https://download.pytorch.org/whl/cu130"
+OLDEST_VERSION = f"{OLDEST[0]}.{OLDEST[1]}"
 NO_PYTHON_REMEDY = (
     "install Python 3.12 (python.org, or your system's packages with python3-venv) or uv, "
     "or set the variable CRACKGEO_PYTHON to the path of one"
@@ -312,7 +313,7 @@ def _install(environment: Environment, request: Request, reporter: Reporter, kee
     environment.write_state(request, complete=False)
     uv = find_uv()
     if not keep:
-        _run("Python", 0, _venv_command(environment, uv), request, reporter)
+        _make(environment, uv, request, reporter)
     for stage, percent, command in _install_commands(environment, request, engine, uv):
         _run(stage, percent, command, request, reporter)
 
@@ -324,21 +325,42 @@ def _prove(environment: Environment, request: Request, reporter: Reporter) -> No
     _run("check", 95, [str(environment.program("crackgeo")), "doctor"], request, reporter)
 
 
-def _venv_command(environment: Environment, uv: str | None) -> list[str]:
-    """venv with the first Python that will do, else uv, which fetches one if it must."""
-    tried = find_interpreters()
-    usable = [interpreter.path for interpreter in tried if not interpreter.problem]
-    version = f"{OLDEST[0]}.{OLDEST[1]}"
-    if uv:
-        wanted = usable[0] if usable else version
-        return [uv, "venv", "--allow-existing", "--python", wanted, str(environment.folder)]
-    if usable:
-        return [usable[0], "-I", "-m", "venv", str(environment.folder)]
-    seen = "; ".join(str(interpreter) for interpreter in tried) or "no Python at all"
-    raise EngineError(
-        f"no Python {version} or newer to make the engine's environment with (found: {seen})",
-        NO_PYTHON_REMEDY,
+def _make(environment: Environment, uv: str | None, request: Request, reporter: Reporter) -> None:
+    """Make it with the first Python that will do, in which everything is found there too.
+
+    That of QGIS on Windows may find its ssl only with the PATH that QGIS has.
+    """
+    tried = []
+    for interpreter in each_interpreter():
+        tried.append(str(interpreter))
+        if interpreter.problem:
+            continue
+        _run("Python", 0, _venv_command(environment, uv, interpreter.path), request, reporter)
+        made = probe(str(environment.program("python")))
+        if made and not made.problem:
+            return
+        tried[-1] += f": its environments do not work ({made.problem if made else 'no answer'})"
+        reporter.on_line(tried[-1])
+        environment.delete()
+        environment.write_state(request, complete=False)
+    if not uv:
+        raise _no_python(tried)
+    _run("Python", 0, _venv_command(environment, uv, OLDEST_VERSION), request, reporter)
+
+
+def _no_python(tried: list[str]) -> EngineError:
+    needed = f"no Python {OLDEST_VERSION} or newer to make the engine's environment with"
+    return EngineError(
+        f"{needed} (found: {'; '.join(tried) or 'no Python at all'})", NO_PYTHON_REMEDY
     )
+
+
+def _venv_command(environment: Environment, uv: str | None, python: str) -> list[str]:
+    """venv, or uv, which fetches a Python if it is given a version."""
+    folder = str(environment.folder)
+    if uv:
+        return [uv, "venv", "--allow-existing", "--python", python, folder]
+    return [python, "-I", "-m", "venv", folder]
 
 
 def _install_commands(
@@ -381,16 +403,24 @@ def _run(
         raise EngineError(f"{stage}: stopped with exit code {code}\n{said}", _remedy(said, request))
 
 
+# A pattern for what a tool says, in any case, and what to do about it; the first that fits.
+REMEDIES = (
+    ("ssl module is not available", f"this Python has no ssl: {NO_PYTHON_REMEDY}"),
+    (
+        "ssl|certificate",
+        "set PIP_CERT to your organisation's certificate, or use a folder of wheels",
+    ),
+    ("proxy", "check the proxy in Settings > Options > Network, or use a folder of wheels"),
+    ("no space|errno 28", "make room on the disk and set up again: it goes on where it stopped"),
+)
+
+
 def _remedy(said: str, request: Request) -> str:
     """What to do about a failure, by what the tool said."""
-    lower = said.lower()
-    if "ssl" in lower or "certificate" in lower:
-        return "set PIP_CERT to your organisation's certificate, or use a folder of wheels"
-    if "proxy" in lower:
-        return "check the proxy in Settings > Options > Network, or use a folder of wheels"
-    if "no space" in lower or "errno 28" in lower:
-        return "make room on the disk and set up again: it goes on where it stopped"
-    if "no matching distribution" in lower or "not found in" in lower:
+    for words, remedy in REMEDIES:
+        if re.search(words, said, re.IGNORECASE):
+            return remedy
+    if re.search("no matching distribution|not found in", said, re.IGNORECASE):
         if request.wheels and request.offline:
             return "complete the folder of wheels, or allow the package index too"
         return "the package index lacks it: check PIP_INDEX_URL, or use a folder of wheels"

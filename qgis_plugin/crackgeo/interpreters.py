@@ -15,21 +15,24 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from .child import clean_environment
 from .tools import ask
 
 OLDEST = (3, 11)
 BEYOND = (3, 15)  # the first one without wheels of the pinned packages
 ORDER = ((3, 12), (3, 13), (3, 11), (3, 14))
 PROBE_LIMIT_S = 15  # a first start from a network drive or under a virus scanner is slow
-PROBE = """
+NEEDED = ("ensurepip", "venv", "ssl", "ctypes", "sqlite3", "zlib", "bz2", "lzma")
+PROBE = f"""
 import json, platform, sys
-try:
-    import ensurepip, venv
-    whole = True
-except ImportError:
-    whole = False
+missing = []
+for name in {NEEDED}:
+    try:
+        __import__(name)
+    except ImportError:
+        missing.append(name)
 kind = [sys.platform, platform.machine()]
-print(json.dumps([list(sys.version_info[:2]), whole, sys.maxsize > 2**32, kind]))
+print(json.dumps([list(sys.version_info[:2]), missing, sys.maxsize > 2**32, kind]))
 """
 
 
@@ -46,20 +49,23 @@ class Interpreter:
         return f"Python {self.version[0]}.{self.version[1]} at {self.path}{reason}"
 
 
-def find_interpreters(paths: list[str] | None = None) -> list[Interpreter]:
-    """Pythons of this machine up to the first one that will do, in the order they were tried.
+def each_interpreter(paths: list[str] | None = None) -> Iterator[Interpreter]:
+    """Pythons of this machine in the order in which they are worth a try; asked as they are drawn.
 
     Parameters
     ----------
     paths : programs to try. Default: `candidates()`
     """
+    return filter(None, map(probe, candidates() if paths is None else paths))
+
+
+def find_interpreters(paths: list[str] | None = None) -> list[Interpreter]:
+    """Those of `each_interpreter` up to the first one that will do."""
     found = []
-    for path in candidates() if paths is None else paths:
-        interpreter = probe(path)
-        if interpreter:
-            found.append(interpreter)
-            if not interpreter.problem:
-                break
+    for interpreter in each_interpreter(paths):
+        found.append(interpreter)
+        if not interpreter.problem:
+            break
     return found
 
 
@@ -67,33 +73,38 @@ def probe(path: str) -> Interpreter | None:
     """Ask a program whether it is a Python of use; None if it is no Python that runs."""
     answer = ask([path, "-I", "-c", PROBE], PROBE_LIMIT_S)
     try:
-        version, whole, wide, kind = json.loads(answer or "")
+        version, missing, wide, kind = json.loads(answer or "")
     except ValueError:  # the shop's stand-in on Windows, a shim without a Python behind it
         return None
-    return Interpreter(path, tuple(version), _problem(tuple(version), whole, wide, kind))
+    return Interpreter(path, tuple(version), _problem(tuple(version), missing, wide, kind))
 
 
-def _problem(version: tuple[int, int], whole: bool, wide: bool, kind: list[str]) -> str:
+def _problem(version: tuple[int, int], missing: list[str], wide: bool, kind: list[str]) -> str:
     if not OLDEST <= version < BEYOND:
         return f"needs {OLDEST[0]}.{OLDEST[1]} to {BEYOND[0]}.{BEYOND[1] - 1}"
     if not wide:
         return "32 bits, needs 64"
     if kind == ["darwin", "x86_64"]:
         return "for Intel processors, which torch no longer supports on a Mac"
-    if not whole:
+    if "venv" in missing or "ensurepip" in missing:
         return "has no venv module (on Debian and Ubuntu: apt install python3-venv)"
-    return ""
+    return f"was built without {', '.join(missing)}" if missing else ""
 
 
 def candidates() -> list[str]:
     """Programs that may be a Python of use, best first, each once."""
     names = [f"python{major}.{minor}" for major, minor in ORDER] + ["python3", "python"]
-    paths = [os.environ.get("CRACKGEO_PYTHON"), *(shutil.which(name) for name in names)]
+    paths = [os.environ.get("CRACKGEO_PYTHON"), *map(_which, names)]
     for version in ORDER:
         paths.extend(usual_places(*version))
     paths.append(own_python())
     there = (path for path in paths if path and os.path.isfile(path))
     return [path for path in dict.fromkeys(there) if not is_unfit(path)]
+
+
+def _which(name: str) -> str | None:
+    """A program of the PATH without QGIS's own folders."""
+    return shutil.which(name, path=clean_environment().get("PATH"))
 
 
 def is_unfit(path: str) -> bool:
@@ -145,4 +156,4 @@ def find_uv() -> str | None:
     places = [
         os.path.join(os.path.expanduser("~"), folder) for folder in (".local/bin", ".cargo/bin")
     ]
-    return shutil.which("uv") or shutil.which("uv", path=os.pathsep.join(places))
+    return _which("uv") or shutil.which("uv", path=os.pathsep.join(places))

@@ -19,6 +19,7 @@ case "$0 $*" in
         stage venv
         mkdir -p "$4/bin"
         cp "$0" "$4/bin/python"
+        [ -e "$here/no-ssl" ] && touch "$4/no-ssl"
         ;;
     *" -m pip --version") [ -e "$here/../no-pip" ] && exit 1 ;;
     *" -m pip "*" torch")
@@ -30,6 +31,9 @@ case "$0 $*" in
         cp "$0" "$here/crackgeo"
         ;;
     *warm_up*) stage kernels ;;
-    *ensurepip*) echo "${FAKE_PYTHON:-[[3, 12], true, true, [\"linux\", \"x86_64\"]]}" ;;
+    *ensurepip*)
+        [ -e "$here/../no-ssl" ] && echo '[[3, 12], ["ssl"], true, ["linux", "x86_64"]]' && exit
+        echo "${FAKE_PYTHON:-[[3, 12], [], true, [\"linux\", \"x86_64\"]]}"
+        ;;
 esac
 exit 0

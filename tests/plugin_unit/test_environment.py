@@ -326,11 +326,12 @@ def test_too_little_room_is_said_before_anything_is_fetched(home, monkeypatch):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ('[[3, 9], true, true, ["l", "x"]]', "needs 3.11 to 3.14"),
-        ('[[3, 15], true, true, ["l", "x"]]', "needs 3.11 to 3.14"),
-        ('[[3, 12], false, true, ["l", "x"]]', "no venv module"),
-        ('[[3, 12], true, false, ["l", "x"]]', "32 bits"),
-        ('[[3, 12], true, true, ["darwin", "x86_64"]]', "Intel processors"),
+        ('[[3, 9], [], true, ["l", "x"]]', "needs 3.11 to 3.14"),
+        ('[[3, 15], [], true, ["l", "x"]]', "needs 3.11 to 3.14"),
+        ('[[3, 12], ["ensurepip"], true, ["l", "x"]]', "no venv module"),
+        ('[[3, 12], ["ssl", "lzma"], true, ["l", "x"]]', "built without ssl, lzma"),
+        ('[[3, 12], [], false, ["l", "x"]]', "32 bits"),
+        ('[[3, 12], [], true, ["darwin", "x86_64"]]', "Intel processors"),
         ("no Python", "no Python at all"),
     ],
 )
@@ -344,10 +345,38 @@ def test_without_a_python_of_use_it_says_what_was_found(home, monkeypatch, answe
 def test_the_first_python_of_use_is_taken(monkeypatch, tmp_path):
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "calls"))
     old = tmp_path / "python3"
-    old.write_text("""#!/bin/sh\necho '[[3, 9], true, true, ["l", "x"]]'\n""")
+    old.write_text("""#!/bin/sh\necho '[[3, 9], [], true, ["l", "x"]]'\n""")
     old.chmod(0o755)
     found = interpreters.find_interpreters([str(tmp_path / "none"), str(old), str(FAKE), "never"])
     assert [(i.path, bool(i.problem)) for i in found] == [(str(old), True), (str(FAKE), False)]
+
+
+def test_a_python_without_ssl_is_known_as_such(tmp_path):
+    """As one that was built where OpenSSL's headers were not."""
+    python = tmp_path / "python3"
+    hide = "import sys; sys.modules['_ssl'] = sys.modules['_lzma'] = None; exec(sys.argv[1])"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -I -c "{hide}" "$3"\n')
+    python.chmod(0o755)
+    assert "built without ssl, lzma" in interpreters.probe(str(python)).problem
+    assert not interpreters.probe(sys.executable).problem
+
+
+def test_a_python_whose_environments_lack_ssl_is_passed_over(home, monkeypatch, tmp_path):
+    bad = tmp_path / "bad" / "python3"
+    bad.parent.mkdir()
+    shutil.copy(FAKE, bad)
+    (tmp_path / "bad" / "no-ssl").touch()
+    monkeypatch.setattr(interpreters, "candidates", lambda: [str(bad), str(tmp_path / "python3")])
+    log = Log()
+    environment.set_up(Request(), log.reporter())
+    assert any("do not work (was built without ssl)" in line for line in log)
+    assert not (home / ENGINE_VERSION / "no-ssl").exists()
+    environment.remove()
+    monkeypatch.setattr(interpreters, "candidates", lambda: [str(bad)])
+    with pytest.raises(EngineError, match="environments do not work") as caught:
+        environment.set_up(Request(), Log().reporter())
+    assert "install Python" in caught.value.remedy
+    assert environment.managed_executable() is None
 
 
 def test_candidates_are_programs_that_exist_and_the_users_choice_comes_first(monkeypatch):
@@ -408,6 +437,7 @@ def test_the_state_says_what_was_asked_for(home):
     ("said", "remedy"),
     [
         ("SSL: CERTIFICATE_VERIFY_FAILED", "PIP_CERT"),
+        ("Can't connect: the SSL module is not available", "install Python"),
         ("Cannot connect to proxy", "proxy in Settings"),
         ("OSError: [Errno 28] No space left on device", "make room"),
         ("ERROR: No matching distribution found for scipy==1.18", "PIP_INDEX_URL"),

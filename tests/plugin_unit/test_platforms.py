@@ -160,6 +160,22 @@ def test_places_on_macos(mac):
     assert any(place.startswith("/Library/Frameworks/Python.framework") for place in places)
 
 
+def test_the_python_of_qgis_comes_last_on_macos(mac, monkeypatch, tmp_path):
+    """QGIS puts its own folder first on the PATH of its process."""
+    bundle, brew = tmp_path / "QGIS.app" / "Contents" / "MacOS", tmp_path / "homebrew"
+    for path in (bundle / "bin" / "python3", brew / "python3.12", brew / "uv"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bundle / 'bin'}:{brew}")
+    monkeypatch.setattr(sys, "executable", str(bundle / "QGIS"))
+    monkeypatch.setattr(sys, "base_prefix", str(bundle))
+    monkeypatch.setattr(interpreters, "usual_places", lambda *version: [])
+    monkeypatch.delenv("CRACKGEO_PYTHON", raising=False)
+    assert interpreters.candidates() == [str(brew / "python3.12"), str(bundle / "bin" / "python3")]
+    assert interpreters.find_uv() == str(brew / "uv")
+
+
 @pytest.mark.parametrize(
     ("platform", "path", "unfit"),
     [
