@@ -376,7 +376,8 @@ def _install_commands(
         install = [uv, "pip", "install", "--python", python, *common]
     else:
         quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-        install = [python, "-I", "-m", "pip", "install", *quiet, *common]
+        # --no-user: whatever pip.conf says
+        install = [python, "-I", "-m", "pip", "install", "--no-user", *quiet, *common]
     yield "torch", 5, [*install, "--no-deps", *request.torch_sources(), "torch"]
     yield "packages", 45, [*install, *request.sources(), engine]
 
@@ -405,6 +406,11 @@ def _run(
 
 # A pattern for what a tool says, in any case, and what to do about it; the first that fits.
 REMEDIES = (
+    ("socks", "pip has no SOCKS: set a proxy for HTTP, install uv, or use a folder of wheels"),
+    (
+        "long.path",
+        r"set CRACKGEO_ENVIRONMENTS to a folder with a short path, such as C:\crackgeo",
+    ),
     ("ssl module is not available", f"this Python has no ssl: {NO_PYTHON_REMEDY}"),
     (
         "ssl|certificate",

@@ -104,7 +104,7 @@ def candidates() -> list[str]:
 
 def _which(name: str) -> str | None:
     """A program of the PATH without QGIS's own folders."""
-    return shutil.which(name, path=clean_environment().get("PATH"))
+    return shutil.which(name, path=clean_environment(platform=sys.platform).get("PATH"))
 
 
 def is_unfit(path: str) -> bool:

@@ -439,6 +439,11 @@ def test_the_state_says_what_was_asked_for(home):
         ("SSL: CERTIFICATE_VERIFY_FAILED", "PIP_CERT"),
         ("Can't connect: the SSL module is not available", "install Python"),
         ("Cannot connect to proxy", "proxy in Settings"),
+        ("ERROR: Could not install packages due to: Missing dependencies for SOCKS", "install uv"),
+        (
+            "HINT: perhaps since this system does not have Windows Long Path support enabled.",
+            "C:\\crackgeo",
+        ),
         ("OSError: [Errno 28] No space left on device", "make room"),
         ("ERROR: No matching distribution found for scipy==1.18", "PIP_INDEX_URL"),
     ],
@@ -483,7 +488,8 @@ def test_the_real_venv_and_pip_install_from_a_folder_without_an_index(tmp_path, 
     )
     monkeypatch.setenv("CRACKGEO_ENVIRONMENTS", str(tmp_path / "a folder with ü"))
     monkeypatch.setattr(environment, "OWN_WHEELS", own)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    (tmp_path / "pip.conf").write_text("[install]\nuser = true\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     monkeypatch.setattr(interpreters, "candidates", lambda: [sys.executable])
     monkeypatch.setattr(environment, "find_uv", lambda: None)

@@ -163,7 +163,8 @@ def test_places_on_macos(mac):
 def test_the_python_of_qgis_comes_last_on_macos(mac, monkeypatch, tmp_path):
     """QGIS puts its own folder first on the PATH of its process."""
     bundle, brew = tmp_path / "QGIS.app" / "Contents" / "MacOS", tmp_path / "homebrew"
-    for path in (bundle / "bin" / "python3", brew / "python3.12", brew / "uv"):
+    names = ("bin/python3.12", "bin/python3")
+    for path in (*(bundle / name for name in names), brew / "python3.12", brew / "uv"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("#!/bin/sh\n")
         path.chmod(0o755)
