@@ -49,10 +49,5 @@ run 12 compact_12 outline_2 outline_2
 run 13 compact_13 outline_2 outline_2
 run 14 compact_14 outline_2 12 13
 run outline_3 compact_outline_3 - outline_2 12 14
-run 15 compact_15 outline_3 outline_3
-run 16 compact_16 outline_3 outline_3
-run 17 compact_17 outline_3 15 16
-run 18 compact_18 outline_3 15 16
-run outline_4 compact_outline_4 - outline_3 17 18
-python -m crackgeo_training.export "$work/outline_4/checkpoint.pt" --data "$data" --level-set deepcrack \
+python -m crackgeo_training.export "$work/outline_3/checkpoint.pt" --data "$data" --level-set deepcrack \
     -o "$work/compact.safetensors" --overwrite
