@@ -12,7 +12,6 @@ from .overhead import draw_overhead
 Image = NDArray[np.float32]
 Rng = np.random.Generator
 BLUR_PX = (0.4, 4.0)  # deviations; the paper's second noise blurs by 3.5 px
-CONTRAST = (0.2, 1.6)  # haze and flat exposures; a camera's own sharper tone curve
 SMALL_PX = 200  # pictures smaller than this are enlarged, see `AugmentConfig.enlarge`
 
 
@@ -60,7 +59,6 @@ def augment_beside(
         (config.blur, _blur),
         (config.grey, _grey),
         (config.noise, _noise),
-        (config.contrast, _contrast),
         (config.jpeg, _jpeg),
     ):
         if chance > 0 and rng.random() < chance:
@@ -205,13 +203,6 @@ def _grey(x: Image, rng: Rng) -> Image:
 
 def _noise(x: Image, rng: Rng) -> Image:
     return x + rng.normal(0, rng.uniform(2, 14), x.shape).astype(np.float32)
-
-
-def _contrast(x: Image, rng: Rng) -> Image:
-    """Haze, or a flat exposure: noise gets fainter with the rest, and 8 bits leave few levels."""
-    level = np.float32(x.mean())
-    factor = np.float32(np.exp(rng.uniform(*np.log(CONTRAST))))
-    return (x - level) * factor + level + np.float32(rng.uniform(-30, 30))
 
 
 def _jpeg(x: Image, rng: Rng) -> Image:

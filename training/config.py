@@ -50,7 +50,6 @@ class AugmentConfig:
     set beside them, where else their own mirror images would be. With `inside` a crop that is not
     turned lies within its picture where that is large enough. `overhead` is the share of all crops,
     plain ones too, that cables hang over or thin shadows lie on, see `overhead.draw_overhead`.
-    `contrast` flattens a crop down to a fifth of its range of grey, or raises it by half.
     """
 
     crop_px: int
@@ -70,7 +69,6 @@ class AugmentConfig:
     collage: float = 0.0
     inside: bool = False
     overhead: float = 0.0
-    contrast: float = 0.0
 
 
 @dataclass(frozen=True)
