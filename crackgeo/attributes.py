@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .grid import Grid
 from .ground import azimuth_deg, pixel_area_m2, segment_vectors_m, small_units, vectors_m
 from .jit import compiled
-from .measure import CUT, NEAR_NODE, Branches, Nodes
+from .measure import CUT, FAINT, Branches, Nodes
 from .network import Cracks
 from .profiles import tangents
 from .specs import VectorSpec
@@ -133,7 +133,7 @@ def crack_lines(branches: Branches, cracks: Cracks, grid: Grid) -> CrackLines:
     trust = branches.trust[points]
     best = np.zeros(len(cracks), np.uint8)
     np.maximum.at(best, crack, trust)
-    used = (trust == best[crack]) & (trust >= NEAR_NODE)
+    used = (trust == best[crack]) & (trust >= FAINT)
     on_link = np.repeat(branches.link, np.diff(branches.offsets))[points]
     return CrackLines(
         x, y, offsets, crack, steps, branches.width_px[points] * stretch,

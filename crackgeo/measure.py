@@ -29,7 +29,7 @@ Codes = NDArray[np.uint8]
 Columns = tuple[Floats, ...]
 
 # How far a width can be relied on; inside a junction a profile runs down the other crack.
-CUT, IN_JUNCTION, NEAR_NODE, TRUSTED = 0, 1, 2, 3
+CUT, UNUSABLE, FAINT, NEAR_NODE, TRUSTED = 0, 1, 2, 3, 4
 
 _MAX_SHIFT_PX = 1.5  # a ridge farther away is another crack's
 _RIDGE_SIGMA_PX = 1.0  # smoothing after the move to the ridge
@@ -66,7 +66,8 @@ class Branches:
     radius_px : float64 `[m]`, distance to background
     width_px : float64 `[m]`, across the chain, averaged along it over about one width
     trust : uint8 `[m]`, `TRUSTED`, `NEAR_NODE` (beside a junction or within the round of an
-        end), `IN_JUNCTION` or `CUT` (by the raster's border or missing data)
+        end), `FAINT` (of the mask, as no outline shows), `UNUSABLE` (in a junction, or both) or
+        `CUT` (by the raster's border or missing data)
     conf : float64 `[m]`, highest probability across the chain, 0 to 1
     offsets : int64 `[b + 1]`; branch i has points `offsets[i]:offsets[i + 1]`
     nodes : int64 `[b, 2]`, node at its first and last point; the same twice for a loop
@@ -173,7 +174,7 @@ def measure_branches(
     shift, _ = smooth(shift, shift, branches.offsets, closed, spec.smooth_px)  # quiets noise
     x, y = smooth(x - shift * ty, y + shift * tx, branches.offsets, closed, _RIDGE_SIGMA_PX)
     x, y = _simple(x, y, branches)
-    trust = _trust(branches.offsets, branches.nodes, nodes.radius_px, nodes.degree, along[:, 3])
+    trust = _trust(branches.offsets, branches.nodes, nodes.radius_px, nodes.degree, along[:, 3:])
     inscribed_px = 2 * branches.radius_px + _ROUNDED_PX
     width_px = _averaged(np.minimum(along[:, 0], inscribed_px), trust, branches.offsets)
     moved = replace(
@@ -224,7 +225,7 @@ def _in_blocks(
 
     `points` are the columns of the array that the kernel takes: x, y, tangent, reach.
     """
-    along, beyond = np.zeros((len(points[0]), 4)), np.zeros((len(tips), 2))
+    along, beyond = np.zeros((len(points[0]), 5)), np.zeros((len(tips), 2))
     groups = _by_block(points[0], points[1], source.shape, spec.block_px)
     tip_groups = _by_block(tips[:, 0], tips[:, 1], source.shape, spec.block_px)
     # A tip is also a point, so blocks without points have no tips.
@@ -268,9 +269,14 @@ def _measure_block(
 
 @compiled
 def _trust(
-    offsets: Ints, nodes: Ints, node_radius: Floats, node_degree: Ints, cut: Floats
+    offsets: Ints, nodes: Ints, node_radius: Floats, node_degree: Ints, flags: Floats
 ) -> Codes:
-    """How far the width at each point can be relied on."""
+    """How far the width at each point can be relied on.
+
+    Parameters
+    ----------
+    flags : float64 `[m, 2]`, whether a profile is cut, and whether it shows no outline
+    """
     trust = np.full(offsets[-1], TRUSTED, np.uint8)
     for branch in range(len(nodes)):
         begin, end = offsets[branch], offsets[branch + 1]
@@ -282,27 +288,29 @@ def _trust(
             for i in range(min(radius + 2 * junction, end - begin)):
                 at = begin + i if side == 0 else end - 1 - i
                 inside = junction and i <= radius
-                trust[at] = min(trust[at], IN_JUNCTION if inside else NEAR_NODE)
+                trust[at] = min(trust[at], UNUSABLE if inside else NEAR_NODE)
     for i in range(len(trust)):
-        if cut[i] > 0:
+        if flags[i, 1] > 0:
+            trust[i] = FAINT if trust[i] == TRUSTED else UNUSABLE
+        if flags[i, 0] > 0:
             trust[i] = CUT
     return trust
 
 
 @compiled
 def _averaged(width: Floats, trust: Codes, offsets: Ints) -> Floats:
-    """Mean of the trusted widths within about one width along the branch."""
+    """Mean of the widths as trusted within about one width along the branch."""
     out = width.copy()
     for branch in range(len(offsets) - 1):
         begin, end = offsets[branch], offsets[branch + 1]
         for i in range(begin, end):
-            if trust[i] != TRUSTED:
+            if trust[i] < FAINT:
                 continue
             reach = max(2, round(width[i]))
             total = 0.0
             count = 0
             for j in range(max(begin, i - reach), min(end, i + reach + 1)):
-                if trust[j] == TRUSTED:
+                if trust[j] == trust[i]:
                     total += width[j]
                     count += 1
             out[i] = total / count

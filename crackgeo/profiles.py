@@ -31,7 +31,8 @@ _PIXELS = (1.5, 3.0)
 _QUARTILES = 1.349  # a Gaussian's quartiles lie so many standard deviations apart
 _TOP = 0.34  # erf(_TOP * width / blur): what blur leaves of a plateau, on its middle quarter
 _RIM = 0.5  # a model's rim begins here, see `models.compact.with_rim`
-_CLEAR = 0.03  # a peak no higher than this above it shows no outline
+FAINT = _RIM + 0.03  # a peak no higher than this shows no outline
+_MASK = 0.42  # the mask's own 0.5 lies about here, as all above 0.5 is hidden by the outline
 _MAX_FOOT = 0.2  # a background above this is not taken for a pedestal
 
 
@@ -184,8 +185,55 @@ def _share(value: float, bounds: tuple[float, float]) -> Any:
 
 
 @compiled
-def _measure_profile(values: Floats, centre: int, low: int, high: int, out: Floats) -> None:
-    """Width, offset and peak of one profile.
+def _ridge(values: Floats, centre: int, low: int, high: int) -> Any:
+    """Where a profile is highest within the reach of the ridge; the first of equal places."""
+    reach = int(_RIDGE_PX / STEP_PX)
+    low, high = max(low, centre - reach), min(high, centre + reach + 1)
+    ridge = centre
+    for k in range(low, high):
+        if values[k] > values[ridge] + 1e-9:
+            ridge = k
+    return ridge
+
+
+@compiled
+def _outline_ridge(values: Floats, centre: int, low: int, high: int, edge_level: float) -> Any:
+    """Where the outline is surest: uphill from the ridge, else anywhere across the mask.
+
+    A mask may be lopsided about the crack, by more than a ridge may lie off.
+    """
+    ridge = _ridge(values, centre, low, high)
+    if values[ridge] <= FAINT:
+        for step in (-1, 1):
+            k = centre
+            while low <= k < high and values[k] >= edge_level:
+                if values[k] > values[ridge] + 1e-9:
+                    ridge = k
+                k += step
+    for step in (-1, 1):
+        while low <= ridge + step < high and values[ridge + step] > values[ridge]:
+            ridge += step
+    return ridge
+
+
+@compiled
+def _measure_mask(values: Floats, centre: int, low: int, high: int, out: Floats) -> None:
+    """Width and offset of a mask without an outline, which says no more than where 0.5 is.
+
+    Parameters are those of `_measure_profile`.
+    """
+    ridge = _ridge(values, centre, low, high)
+    left = _crossing(values[low : ridge + 1][::-1], ridge + 1 - low, _MASK)
+    right = _crossing(values[ridge:high], high - ridge, _MASK)
+    out[0] = left + right
+    out[1] = 0.5 * (right - left) + (ridge - centre) * STEP_PX
+
+
+@compiled
+def _measure_profile(
+    values: Floats, centre: int, ridge: int, low: int, high: int, out: Floats
+) -> None:
+    """Width and offset of one profile.
 
     Where blur has spread a narrow crack, its width is the integral of probability, if its
     plateau was 1: that it was less cannot be told from more blur. Where edges are sharp against
@@ -195,14 +243,9 @@ def _measure_profile(values: Floats, centre: int, low: int, high: int, out: Floa
     Parameters
     ----------
     values : float64, probabilities; those at `low <= k < high` were read
-    centre : index of the chain's point
-    out : float64 `[3]`, written: width (px), offset of the ridge from the centre (px), peak
+    centre, ridge : index of the chain's point, and of the highest place near it
+    out : float64 `[2]`, written: width (px), offset of the ridge from the centre (px)
     """
-    reach = int(_RIDGE_PX / STEP_PX)
-    ridge = centre
-    for k in range(max(low, centre - reach), min(high, centre + reach + 1)):
-        if values[k] > values[ridge] + 1e-9:
-            ridge = k
     peak = values[ridge]
     inner, outer = values[low : ridge + 1][::-1], values[ridge:high]
     left, right = np.empty(3), np.empty(3)
@@ -227,14 +270,6 @@ def _measure_profile(values: Floats, centre: int, low: int, high: int, out: Floa
     out[0] = (1 - wide) * integral + wide * crossing
     centroid = moment / total * STEP_PX if total > 0 else 0.0
     out[1] = (1 - wide) * centroid + wide * middle
-    out[2] = peak
-
-
-@compiled
-def _peak(values: Floats, centre: int, low: int, high: int) -> Any:
-    """Highest probability of a profile within the reach of the ridge."""
-    reach = int(_RIDGE_PX / STEP_PX)
-    return values[max(low, centre - reach) : min(high, centre + reach + 1)].max()
 
 
 @compiled
@@ -274,11 +309,11 @@ def measure_profiles(
 
     Returns
     -------
-    float64 `[n, 4]`: width (px), offset along the normal (-ty, tx) (px), peak probability, and
-    1 where the profile is cut by the border or missing data
+    float64 `[n, 5]`: width (px), offset along the normal (-ty, tx) (px), peak probability, 1
+    where the profile is cut by the border or missing data, and 1 where no outline shows: width
+    and offset are then those of the mask
     """
-    out = np.zeros((len(points), 4))
-    found = np.empty(3)
+    out = np.zeros((len(points), 5))
     size = int(np.ceil(points[:, 4].max() / STEP_PX)) if len(points) else 0
     values = np.zeros(2 * size + 1)
     for i in range(len(points)):
@@ -303,14 +338,18 @@ def measure_profiles(
                 values[size + side * k] = last = value
                 k += 1
             ends = (size - k + 1, ends[1]) if side < 0 else (ends[0], size + k)
-        peak = _peak(values, size, ends[0], ends[1]) if outline > _RIM else 0.0
-        shows = peak > _RIM + _CLEAR
-        if shows:
-            _leave_rim_out(values[ends[0] : ends[1]], outline)
-        _measure_profile(values, size, ends[0], ends[1], found)
-        out[i, :3] = found
-        if shows:
-            out[i, 2] = peak  # the model's own, not the stretched one
+        low, high = ends
+        ridge = _ridge(values, size, low, high)
+        if outline > _RIM:
+            ridge = _outline_ridge(values, size, low, high, edge_level)
+            out[i, 4] = values[ridge] <= FAINT
+        out[i, 2] = values[ridge]  # the model's own, not the stretched one
+        if out[i, 4]:
+            _measure_mask(values, size, low, high, out[i])
+            continue
+        if outline > _RIM:
+            _leave_rim_out(values[low:high], outline)
+        _measure_profile(values, size, ridge, low, high, out[i])
     return out
 
 

@@ -18,7 +18,7 @@ OPEN, CLOSED = np.array([False]), np.array([True])
 def across(probability, x, y, tx, ty, reach):
     codes = synth.codes(probability)
     points = np.array([[x, y, tx, ty, reach]], np.float64)
-    return measure_profiles(codes, 0, 0, *codes.shape, points, 0.25)[0]
+    return measure_profiles(codes, 0, 0, *codes.shape, points, 0.25)[0, :4]
 
 
 def strip(width_px, centre=20.0, size=40):
@@ -148,20 +148,48 @@ def test_a_rim_is_not_of_the_width(width_px, rim_px):
     codes = synth.codes(probability)
     points = np.array([[20.0, 20.0, 0, 1, width_px / 2 + rim_px + 4.5]])
     place = (codes, 0, 0, *codes.shape, points, 0.25)
-    width, offset, peak, cut = measure_profiles(*place, 0.75)[0]
+    width, offset, peak, cut, faint = measure_profiles(*place, 0.75)[0]
     assert width == pytest.approx(width_px, abs=0.25)
     assert offset == pytest.approx(0, abs=0.1)
     assert peak == pytest.approx(probability.max(), abs=0.01)  # the model's own
-    assert cut == 0
+    assert not cut
+    assert not faint
     assert measure_profiles(*place)[0, 0] > width_px + 0.5
 
 
-def test_where_no_outline_shows_the_mask_is_measured():
-    faint = 0.51 * (strip(6) > 0.5)
-    codes = synth.codes(faint)
-    points = np.array([[20.0, 20.0, 0, 1, 7.5]])
-    place = (codes, 0, 0, *codes.shape, points, 0.25)
-    assert measure_profiles(*place, 0.75)[0] == pytest.approx(measure_profiles(*place)[0])
+@pytest.mark.parametrize("off_px", [-4.0, -2.5, 2.0, 3.0, 5.0])
+def test_an_outline_far_off_the_middle_of_its_mask_is_found(off_px):
+    core = synth.blurred(strip(2.5, 20 + off_px), 0.7)
+    codes = synth.codes(np.where(strip(14) > 0.5, 0.5 + 0.5 * core, 0))
+    points = np.array([[20.0, 20.0, 0, 1, 10.5]])
+    width, offset, peak, _, faint = measure_profiles(codes, 0, 0, 40, 40, points, 0.45, 0.75)[0]
+    assert width == pytest.approx(2.5, abs=0.35)
+    assert -offset == pytest.approx(off_px, abs=0.25)
+    assert peak > 0.9
+    assert not faint
+
+
+@pytest.mark.parametrize("width_px", [3, 5, 8])
+@pytest.mark.parametrize("blur_px", [0.5, 1.0])
+def test_where_no_outline_shows_the_mask_is_measured(width_px, blur_px):
+    codes = synth.codes(np.minimum(synth.blurred(strip(width_px), blur_px), 0.51))
+    points = np.array([[20.0, 20.0, 0, 1, width_px / 2 + 4.5]])
+    width, offset, _, _, faint = measure_profiles(codes, 0, 0, 40, 40, points, 0.45, 0.75)[0]
+    assert faint
+    assert width == pytest.approx(width_px, abs=0.6)  # the mask's edge is known to half a pixel
+    assert offset == pytest.approx(0, abs=0.1)
+
+
+def test_where_the_outline_fails_for_a_while_no_width_is_taken():
+    core = synth.blurred(strip(3, 20, 80)[:, :40], 0.7)
+    core[30:45] = 0  # the mask alone
+    probability = np.where(strip(12, 20, 80)[:, :40] > 0.5, 0.5 + 0.5 * core, 0)
+    columns = vectors_of(probability, outline=0.75, threshold_low=0.45).cracks.columns
+    assert columns["width_max_mm"][0] == pytest.approx(3, abs=0.3)
+    assert columns["width_mean_mm"][0] == pytest.approx(3, abs=0.2)
+    faint = np.minimum(probability, 0.5)  # throughout
+    columns = vectors_of(faint, outline=0.75, threshold_low=0.45).cracks.columns
+    assert columns["width_mean_mm"][0] == pytest.approx(12, abs=0.8)
 
 
 def test_polygons_end_at_the_outline_and_lines_stay_whole():
