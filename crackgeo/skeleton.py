@@ -48,7 +48,7 @@ class Skeleton:
     keys : int64 `[n]`, row * width + col of the centre pixels
     radius_px : float32 `[n]`, distance to the nearest background pixel (below the low
         threshold, or without data)
-    peak : uint8 `[n]`, highest code in the 3 x 3 pixels around
+    peak : uint8 `[n]`, highest code within that radius, or in the 3 x 3 pixels around
     runs : int32 `[m, 3]`, row, first column, end column of the runs inside the outlines;
         a run is cut where a block ends
     solid : int64 `[k]`, keys of pixels in regions too wide for a line, at least one a region

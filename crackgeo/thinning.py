@@ -287,13 +287,15 @@ def _radius(mask: Codes, row: int, col: int, cap: int) -> Any:
 
 
 @compiled
-def _peak(codes: Codes, row: int, col: int, nodata: int) -> int:
-    """Highest code of the 3 x 3 pixels around a place."""
+def _peak(codes: Codes, row: int, col: int, nodata: int, radius: float) -> int:
+    """Highest code around a place as far as its mask goes on all sides, at least in 3 x 3."""
     height, width = codes.shape
+    reach = max(int(radius), 1)
     best = 0
-    for y in range(max(row - 1, 0), min(row + 2, height)):
-        for x in range(max(col - 1, 0), min(col + 2, width)):
-            if codes[y, x] != nodata and codes[y, x] > best:
+    for y in range(max(row - reach, 0), min(row + reach + 1, height)):
+        for x in range(max(col - reach, 0), min(col + reach + 1, width)):
+            inside = (y - row) ** 2 + (x - col) ** 2 <= max(radius * radius, 2.0)
+            if inside and codes[y, x] != nodata and codes[y, x] > best:
                 best = codes[y, x]
     return best
 
@@ -308,5 +310,5 @@ def measure_pixels(
     for i in range(len(places)):
         row, col = places[i, 0], places[i, 1]
         radius[i] = _radius(mask, row, col, cap)
-        peak[i] = _peak(codes, row, col, nodata)
+        peak[i] = _peak(codes, row, col, nodata, radius[i])
     return radius, peak

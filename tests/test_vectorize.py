@@ -260,6 +260,17 @@ def test_faint_crack_that_nowhere_reaches_the_threshold_is_dropped():
     assert len(run(synth.codes(probability)).cracks) == 1
 
 
+def test_a_crack_at_the_side_of_a_wide_faint_mask_is_found():
+    codes = np.zeros((80, 260), np.uint8)
+    codes[40:55, 25:235] = 90  # the middle of this nowhere reaches the threshold
+    codes[40:43, 30:230] = 240
+    whole = run(codes)
+    assert len(whole.cracks) == 1
+    assert whole.cracks.columns["length_m"][0] == pytest.approx(200, abs=12)
+    for block_px in (16, 60):
+        same(run(codes, block_px=block_px), whole)
+
+
 def test_border_of_missing_data_makes_no_line_but_is_named():
     codes = synth.codes(straight(6.0, 0.0).probability)
     codes[:, :60] = 255
