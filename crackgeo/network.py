@@ -233,13 +233,19 @@ def join_cracks(branches: Branches, nodes: Nodes, spec: VectorSpec) -> Cracks:
     return Cracks(*_follow(mate))
 
 
-def split_cracks(cracks: Cracks, chosen: Bools) -> Cracks:
-    """Let every branch of the chosen cracks (bool `[c]`) be a crack of its own."""
+def split_cracks(cracks: Cracks, chosen: Bools, link: Bools) -> Cracks:
+    """Let every branch of the chosen cracks (bool `[c]`) be a crack of its own.
+
+    Parameters
+    ----------
+    link : bool `[b]`, of every branch; alone, what only bridges a gap is no crack
+    """
     split = np.repeat(chosen, np.diff(cracks.offsets))
+    kept = ~(split & link[cracks.branch])
     begins = np.zeros(len(cracks.branch), np.bool_)
     begins[cracks.offsets[:-1]] = True
-    offsets = np.append(np.flatnonzero(begins | split), len(begins)).astype(np.int64)
-    return replace(cracks, offsets=offsets)
+    offsets = np.append(np.flatnonzero((begins | split)[kept]), kept.sum()).astype(np.int64)
+    return Cracks(cracks.branch[kept], cracks.backward[kept], offsets)
 
 
 def _turns(node: Ints, directions: Floats) -> tuple[Ints, Floats]:

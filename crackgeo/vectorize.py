@@ -82,7 +82,7 @@ def vectorize(
     network = network_of(branches, len(nodes.x)) + 1
     geometry = line_geometries(branches, cracks, grid, spec)
     if not (simple := shapely.is_simple(geometry)).all():  # branches that cross near a node
-        cracks = split_cracks(cracks, ~simple)
+        cracks = split_cracks(cracks, ~simple, branches.link)
         geometry = line_geometries(branches, cracks, grid, spec)
     lines = crack_lines(branches, cracks, grid)
     crack_network = network[cracks.branch[cracks.offsets[:-1]]]

@@ -13,6 +13,7 @@ from crackgeo.network import (
     find_links,
     join_cracks,
     network_of,
+    split_cracks,
     with_links,
 )
 from crackgeo.pixelgraph import components, prune
@@ -254,6 +255,18 @@ def test_link_becomes_a_branch_and_joins_the_networks():
     assert joined.link.tolist() == [False, False, True]
     assert joined.conf[-1] == pytest.approx(51 / 254)
     assert cracks_of(joined, joined_nodes) == [[0, 1, 2]]
+
+
+def test_a_bridge_is_no_crack_of_its_own_when_a_crack_is_split():
+    branches, nodes = gap_scene(10)
+    links = find_links(branches, nodes, np.array([10**9]), 1000, VectorSpec())
+    joined, nodes = with_links(branches, nodes, links, ArraySource(np.zeros((10, 100), np.uint8)))
+    cracks = join_cracks(joined, nodes, VectorSpec())
+    whole = split_cracks(cracks, np.array([False]), joined.link)
+    assert sorted(whole.branch.tolist()) == [0, 1, 2]
+    split = split_cracks(cracks, np.array([True]), joined.link)
+    assert sorted(split.branch.tolist()) == [0, 1]
+    assert split.offsets.tolist() == [0, 1, 2]
 
 
 def test_no_link_over_missing_data_or_another_crack():
