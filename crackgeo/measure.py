@@ -15,7 +15,8 @@ import shapely
 from numpy.typing import NDArray
 
 from .blocks import ProbabilitySource, grown, parallel
-from .grid import Window
+from .grid import Grid, Window
+from .ground import pixel_area_m2, vectors_m
 from .jit import compiled
 from .monitor import SILENT, Monitor
 from .pixelgraph import PixelGraph
@@ -150,6 +151,7 @@ def place_branches(
 
 def measure_branches(
     source: ProbabilitySource,
+    grid: Grid,
     branches: Branches,
     nodes: Nodes,
     closed: Bools,
@@ -180,7 +182,7 @@ def measure_branches(
     moved = replace(
         branches, x=x, y=y, width_px=width_px, trust=trust, conf=np.clip(along[:, 2], 0, 1)
     )
-    return _set_tips(moved, nodes, free, closed, tips, beyond)
+    return _set_tips(moved, nodes, free, closed, tips, beyond, grid)
 
 
 def _simple(x: Floats, y: Floats, branches: Branches) -> tuple[Floats, Floats]:
@@ -318,15 +320,22 @@ def _averaged(width: Floats, trust: Codes, offsets: Ints) -> Floats:
 
 
 def _set_tips(
-    branches: Branches, nodes: Nodes, free: Bools, closed: Bools, tips: Floats, beyond: Floats
+    branches: Branches,
+    nodes: Nodes,
+    free: Bools,
+    closed: Bools,
+    tips: Floats,
+    beyond: Floats,
+    grid: Grid,
 ) -> tuple[Branches, Nodes]:
     """Move free ends along their direction; points that are cut off leave the branch."""
     branch, side = np.nonzero(free)
     ends = np.stack([branch, side], axis=-1).astype(np.int64)
     x, y = branches.x.copy(), branches.y.copy()
     keep = _move_tips(
-        x, y, branches.width_px, branches.radius_px, branches.offsets, ends, tips, beyond, _MAX_TRIM
-    )
+        x, y, branches.width_px, branches.radius_px, branches.offsets, ends, tips, beyond,
+        _oblong(tips, grid), _MAX_TRIM,
+    )  # fmt: skip
     counts = (
         np.add.reduceat(keep.astype(np.int64), branches.offsets[:-1])
         if len(branches)
@@ -350,6 +359,14 @@ def _set_tips(
     return _meet(moved, nodes, free | closed[:, None])
 
 
+def _oblong(tips: Floats, grid: Grid) -> Floats:
+    """Pixels along the line that are on the ground what a pixel of width is across it."""
+    x, y, tx, ty = tips[:, :4].T
+    step_m2 = (vectors_m(grid, x, y, tx, ty) ** 2).sum(axis=1)
+    area_m2 = pixel_area_m2(grid, x, y)
+    return np.asarray(area_m2 / np.where(step_m2 > 0, step_m2, area_m2))
+
+
 def _meet(branches: Branches, nodes: Nodes, leads: Bools) -> tuple[Branches, Nodes]:
     """Give nodes the place of the ends that lead them, and all other ends their node's place."""
     x, y = branches.x.copy(), branches.y.copy()
@@ -370,6 +387,7 @@ def _move_tips(
     ends: Ints,
     tips: Floats,
     beyond: Floats,
+    oblong: Floats,
     max_trim: float,
 ) -> Bools:
     """Set the free ends' coordinates in place; which points stay."""
@@ -381,7 +399,8 @@ def _move_tips(
         end = begin if side == 0 else last
         count = min(last - begin + 1, int(2 * radius[end]) + 5)
         near = width[begin : begin + count] if side == 0 else width[last + 1 - count : last + 1]
-        ahead = beyond[t, 0] if beyond[t, 1] > 0 else beyond[t, 0] - 0.5 * np.median(near)
+        round_px = 0.0 if beyond[t, 1] > 0 else 0.5 * np.median(near) * oblong[t]
+        ahead = beyond[t, 0] - round_px
         if ahead >= 0:
             x[end] += ahead * tips[t, 2]
             y[end] += ahead * tips[t, 3]

@@ -140,7 +140,7 @@ def _network(
     kept, graph = prune(skeleton.keys, skeleton.radius_px, width, spec.spur_radii, spec.spur_px)
     branches, nodes, closed = place_branches(graph, skeleton.radius_px[kept], width)
     branches, nodes = measure_branches(
-        source, branches, nodes, closed, spec, workers=workers, monitor=monitor
+        source, grid, branches, nodes, closed, spec, workers=workers, monitor=monitor
     )
     links = find_links(branches, nodes, graph.keys, width, spec)
     branches, nodes = with_links(branches, nodes, links, source)
