@@ -1,4 +1,7 @@
-"""Outlines of crack networks: pixels inside the outline, and the line where it is fainter."""
+"""Outlines of crack networks: pixels inside the outline, and the line where it is fainter.
+
+The whole mask is the outline of a network that shows none.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from .grid import Grid
 from .ground import pixel_area_m2
 from .measure import Branches
 from .outlines import Ints32, label_runs, merge_runs, trace_outlines
+from .profiles import FAINT
 from .skeleton import Ints, Skeleton
 from .vectors import FeatureTable
 
@@ -33,7 +37,9 @@ def polygon_table(
     """
     height, width = skeleton.shape
     line_keys, line_network = _line_pixels(branches, network_id, height, width)
-    runs = _all_runs(skeleton.runs, line_keys, width)
+    keys = line_keys[_is_faint(branches, network_id)[line_network]]
+    runs = np.concatenate([skeleton.runs, _under(skeleton.faint, keys, width)])
+    runs = _all_runs(runs, line_keys, width)
     label = label_runs(runs)
     network = _network_of_runs(runs, label, line_keys, line_network, skeleton.solid, width)
     solid = np.zeros(len(runs), np.bool_)
@@ -67,6 +73,24 @@ def _line_pixels(
     rows = np.clip(np.floor(branches.y[drawn]), 0, height - 1).astype(np.int64)
     keys, first = np.unique(rows * width + cols, return_index=True)
     return keys, per_point[drawn][first]
+
+
+def _is_faint(branches: Branches, network_id: Ints) -> Bools:
+    """Whether a network (from 1) nowhere shows an outline, bool."""
+    peak = np.zeros(network_id.max(initial=0) + 1)
+    np.maximum.at(peak, np.repeat(network_id, np.diff(branches.offsets)), branches.conf)
+    return np.asarray(peak <= FAINT)
+
+
+def _under(runs: Ints32, keys: Ints, width: int) -> Ints32:
+    """Runs in the regions that hold any of the pixels; nothing where there are no runs."""
+    if len(runs) == 0 or len(keys) == 0:
+        return np.empty((0, 3), np.int32)
+    runs = _all_runs(runs, keys, width)
+    label = label_runs(runs)
+    held = np.zeros(len(runs), np.bool_)
+    held[label[_run_of(runs, keys, width)]] = True
+    return runs[held[label]]
 
 
 def _all_runs(runs: Ints32, keys: Ints, width: int) -> Ints32:

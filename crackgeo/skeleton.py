@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from .blocks import Codes, ProbabilitySource, blocks, grown, parallel
 from .grid import Window
 from .monitor import SILENT, Monitor
+from .profiles import FAINT
 from .specs import PROB_NODATA, PROB_SCALE, VectorSpec
 from .thinning import (
     Box,
@@ -51,6 +52,7 @@ class Skeleton:
     peak : uint8 `[n]`, highest code within that radius, or in the 3 x 3 pixels around
     runs : int32 `[m, 3]`, row, first column, end column of the runs inside the outlines;
         a run is cut where a block ends
+    faint : int32 `[f, 3]`, runs of the mask that shows no outline, if the model has one
     solid : int64 `[k]`, keys of pixels in regions too wide for a line, at least one a region
     """
 
@@ -59,6 +61,7 @@ class Skeleton:
     radius_px: NDArray[np.float32]
     peak: Codes
     runs: NDArray[np.int32]
+    faint: NDArray[np.int32]
     solid: Ints
 
 
@@ -74,7 +77,12 @@ def high_code(spec: VectorSpec) -> int:
 
 def outline_code(spec: VectorSpec) -> int:
     """Lowest code inside the outline of a crack."""
-    return max(high_code(spec), int(np.ceil(spec.outline / PROB_SCALE - 1e-9)))
+    return int(np.ceil(spec.outline / PROB_SCALE - 1e-9)) if spec.outline else high_code(spec)
+
+
+def _faint_code(spec: VectorSpec) -> int:
+    """Highest code that shows no outline; 0 if the model has none."""
+    return int(FAINT / PROB_SCALE) if spec.outline else 0
 
 
 def skeletonize(
@@ -112,7 +120,8 @@ def _skeletonize_block(source: ProbabilitySource, spec: VectorSpec, core: Window
         _keys(centres, window, width),
         radius_px,
         peak,
-        runs_from(codes, own, outline_code(spec)) + _corner(window),
+        runs_from(codes, own, outline_code(spec), PROB_NODATA - 1) + _corner(window),
+        runs_from(codes, own, high_code(spec), _faint_code(spec)) + _corner(window),
         _keys(_row_starts(places_within(cores, stride, box)), window, width),
     )
 
@@ -143,7 +152,8 @@ def _thin_window(
 def _empty(shape: tuple[int, int]) -> Skeleton:
     none = np.empty(0, np.int64)
     radius_px, peak = none.astype(np.float32), none.astype(np.uint8)
-    return Skeleton(shape, none, radius_px, peak, np.empty((0, 3), np.int32), none)
+    runs = np.empty((0, 3), np.int32)
+    return Skeleton(shape, none, radius_px, peak, runs, runs, none)
 
 
 def _keys(places: Places, window: Window, width: int) -> Ints:
@@ -161,7 +171,7 @@ def _row_starts(places: Places) -> Places:
 def _joined(shape: tuple[int, int], parts: Iterator[Skeleton]) -> Skeleton:
     found = list(parts)
     keys = np.concatenate([part.keys for part in found])
-    runs = np.concatenate([part.runs for part in found])
+    runs, faint = (np.concatenate([getattr(p, n) for p in found]) for n in ("runs", "faint"))
     order = np.argsort(keys, kind="stable")
     return Skeleton(
         shape,
@@ -169,5 +179,6 @@ def _joined(shape: tuple[int, int], parts: Iterator[Skeleton]) -> Skeleton:
         np.concatenate([part.radius_px for part in found])[order],
         np.concatenate([part.peak for part in found])[order],
         runs[np.lexsort((runs[:, 1], runs[:, 0]))],
+        faint[np.lexsort((faint[:, 1], faint[:, 0]))],
         np.sort(np.concatenate([part.solid for part in found])),
     )

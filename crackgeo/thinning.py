@@ -243,17 +243,21 @@ def places_within(pixels: Places, stride: int, box: Box) -> Places:
 
 
 @compiled
-def runs_from(codes: Codes, places: Places, least: int) -> Places:
-    """Runs of the places whose code is at least `least`, int32 `[k, 3]`: row, column, end column.
+def runs_from(codes: Codes, places: Places, least: int, most: int) -> Places:
+    """Runs of the places whose code is from `least` to `most`.
 
     Parameters
     ----------
     places : int32 `[n, 2]`, rows and columns in `codes`, row by row
+
+    Returns
+    -------
+    int32 `[k, 3]`: row, column, end column
     """
     runs = np.empty((len(places), 3), np.int32)
     count = 0
     for row, col in places:
-        if codes[row, col] < least:
+        if not least <= codes[row, col] <= most:
             continue
         if count > 0 and runs[count - 1, 0] == row and runs[count - 1, 2] == col:
             runs[count - 1, 2] = col + 1

@@ -220,3 +220,21 @@ def test_polygons_end_at_the_outline_and_lines_stay_whole():
     assert area[1] == pytest.approx(4 * 20 + 20, rel=0.15)  # a line of pixels where it is faint
     length = [float(v.cracks.columns["length_m"].sum()) for v in (fat, thin)]
     assert length[1] == pytest.approx(length[0], rel=0.02)
+
+
+def test_the_polygon_of_a_crack_without_an_outline_is_its_mask():
+    rim, core = (strip(width_px, 20, 60)[:, :40] for width_px in (10, 4))
+    faint, clear = 0.5 * (rim > 0.5), 0.5 * (rim > 0.5) + 0.46 * core
+    vectors = vectors_of(np.hstack([faint, clear]), outline=0.75, threshold_low=0.45)
+    area = vectors.crack_polygons.columns["area_m2"]
+    width = vectors.cracks.columns["width_mean_mm"]
+    assert area == pytest.approx([10 * 60, 4 * 60], rel=0.1)
+    assert width == pytest.approx([10, 4], rel=0.1)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.9])
+def test_the_threshold_moves_no_outline(threshold):
+    core = synth.blurred(strip(4, 20, 60)[:, :40])
+    probability = 0.5 * (strip(10, 20, 60)[:, :40] > 0.5) + 0.5 * core
+    vectors = vectors_of(probability, outline=0.75, threshold=threshold, threshold_low=0.45)
+    assert vectors.crack_polygons.columns["area_m2"] == pytest.approx([4 * 60], rel=0.02)

@@ -17,7 +17,7 @@ masks = st.tuples(st.integers(1, 25), st.integers(1, 25)).flatmap(
 
 
 def runs_of(mask):
-    return runs_from(mask.astype(np.uint8), np.argwhere(mask).astype(np.int32), 1)
+    return runs_from(mask.astype(np.uint8), np.argwhere(mask).astype(np.int32), 1, 1)
 
 
 def polygons_of(mask):

@@ -57,10 +57,12 @@ def scene(seed, height=300, width=330):
     return codes
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_block_size_and_workers_change_nothing(seed):
+@pytest.mark.parametrize(("seed", "outline"), [(0, 0.0), (1, 0.0), (0, 0.75)])
+def test_block_size_and_workers_change_nothing(seed, outline):
     codes = scene(seed)
-    rules = {"thin_iterations": 8, "min_length_px": 5.0}
+    if outline:
+        codes[:80] = np.where(codes[:80] < 255, np.minimum(codes[:80], 130), 255)  # mask alone
+    rules = {"thin_iterations": 8, "min_length_px": 5.0, "outline": outline}
     whole = run(codes, block_px=1000, workers=1, **rules)
     assert len(whole.cracks) > 10
     assert whole.crack_polygons.columns["too_wide"].any()
