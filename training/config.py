@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from crackgeo.errors import UsageError
 
+from .values import what_is_wrong
+
 Learn = Literal["all", "outline"]
 Section = TypeVar("Section")
+EXAMPLE = "see compact.toml in crackgeo_training/configs for an example"
+STRIDE_PX = 32  # of the networks' coarsest features
+_SHARE, _COUNT = (0.0, 1.0), (1.0, math.inf)
+_RANGES = {  # of numbers, also of those in lists and tables; all others are 0 or more
+    **dict.fromkeys(("procedural_share", "ema_decay"), _SHARE),
+    **dict.fromkeys(("rotate_any", "tone", "gamma", "blur", "noise", "jpeg", "shadow"), _SHARE),
+    **dict.fromkeys(("paint", "grey", "hue", "plain", "collage", "overhead"), _SHARE),
+    **dict.fromkeys(("crop_px", "iterations", "batch", "warmup", "checkpoint_every"), _COUNT),
+    **dict.fromkeys(("stop_after", "look_pictures", "workers"), _COUNT),
+    **dict.fromkeys(("scale", "enlarge"), (1e-3, math.inf)),
+}
+
+
+class _Checked:
+    """A table whose values are of the types and in the ranges that are wanted."""
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if wrong := what_is_wrong(value, kind, *_RANGES.get(name, (0.0, math.inf))):
+                raise UsageError(f"{name} is {value!r}, not {wrong}", EXAMPLE)
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(_Checked):
     """What is learned from.
 
     Parameters
@@ -40,7 +66,7 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(_Checked):
     """Probabilities and ranges of the augmentations; sizes in pixels.
 
     `plain` is the share of the crops that are cut, mirrored and given quarter turns, but else are
@@ -72,7 +98,7 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(_Checked):
     """Optimiser, schedule and bookkeeping.
 
     `skeleton_weight` weighs the recall of centrelines in the loss, see `losses.crack_loss`.
@@ -120,16 +146,11 @@ class TrainConfig:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        if self.precision not in ("fp32", "bf16"):
-            raise UsageError(f"precision {self.precision!r} is neither fp32 nor bf16")
-        if self.learn not in get_args(Learn):
-            raise UsageError(f"learn {self.learn!r} is neither all nor outline")
+        super().__post_init__()
         if self.teachers and self.learn == "outline":
             raise UsageError("a teacher has no outline", 'set learn = "all", or no teacher')
         if not 0 < self.taught_share <= 1:
             raise UsageError("taught_share is a share of the loss, above 0 and at most 1")
-        if self.workers < 1:
-            raise UsageError(f"workers counts from 1, not {self.workers}")
         if self.decay_share is not None and not 0 < self.decay_share <= 1:
             raise UsageError("decay_share is a share of the run, above 0 and at most 1")
 
@@ -163,17 +184,24 @@ def load_config(path: Path) -> Config:
     Raises
     ------
     UsageError
-        The file or its base is missing, is not TOML, or names a key that does not exist or lacks
-        one; a file is its own base.
+        The file or its base is missing, is not TOML, names a key that does not exist, lacks one,
+        or holds a value of another type or out of range; a file is its own base.
     """
     raw = _read_with_base(path, ())
     if unknown := sorted(set(raw) - {"data", "augment", "train"}):
         raise UsageError(f"{path}: has unknown tables or keys: {', '.join(unknown)}")
-    return Config(
-        data=_section(DataConfig, raw, "data", path),
-        augment=_section(AugmentConfig, raw, "augment", path),
-        train=_section(TrainConfig, raw, "train", path),
-    )
+    with _named(f"{path}: "):
+        config = Config(
+            data=_section(DataConfig, raw, "data"),
+            augment=_section(AugmentConfig, raw, "augment"),
+            train=_section(TrainConfig, raw, "train"),
+        )
+        if (side := config.augment.crop_px) % STRIDE_PX:
+            raise UsageError(
+                f"[augment] crop_px is {side}, which networks cannot halve five times",
+                f"set a multiple of {STRIDE_PX}",
+            )
+    return config
 
 
 def _read_with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
@@ -181,7 +209,7 @@ def _read_with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         raise UsageError(f"{path}: is its own base", "remove `base` from one of the files")
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # text that is no UTF-8 is a ValueError, too
         raise UsageError(f"{path}: not a readable TOML file ({error})") from error
     base = raw.pop("base", None)
     if base is None:
@@ -199,11 +227,23 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return below | above | both
 
 
-def _section(kind: type[Section], raw: dict[str, Any], name: str, path: Path) -> Section:
+def _section(kind: type[Section], raw: dict[str, Any], name: str) -> Section:
     values = raw.get(name, {})
+    if not isinstance(values, dict):
+        raise UsageError(f"{name} is {values!r}, not a table", EXAMPLE)
     known = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
     needed = {key for key, default in known.items() if default is MISSING}
     for state, wrong in (("unknown", set(values) - set(known)), ("missing", needed - set(values))):
         if wrong:
-            raise UsageError(f"{path}: [{name}] has {state} keys: {', '.join(sorted(wrong))}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            raise UsageError(f"[{name}] has {state} keys: {', '.join(sorted(wrong))}", EXAMPLE)
+    with _named(f"[{name}] "):
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Say where a mistake lies."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{place}{error.message}", error.remedy) from error

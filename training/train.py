@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import cv2
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from crackgeo.errors import ModelError, UsageError
+from crackgeo.files import output_errors
 from crackgeo.models.compact import OUTLINE, has_outline, without_outline
 from crackgeo.models.devices import resolve_devices
 from crackgeo.models.modelfile import read_tensors
@@ -61,6 +62,8 @@ def train(
     ------
     ModelError
         The loss is no longer a number; the checkpoint holds the weights before that.
+    ResourceError
+        The disk is full, or `out_dir` cannot be written to; the last checkpoint stays.
     UsageError
         The run in `out_dir` was begun with another seed or network; a teacher is wanted and none
         is named.
@@ -74,7 +77,10 @@ def train(
     cv2.setNumThreads(1)
     if config.train.taught_share < 1 and not config.train.teachers:
         raise UsageError("the configuration wants a teacher", "name a model with --teacher")
-    out_dir.mkdir(parents=True, exist_ok=True)
+    log = out_dir / LOSS_LOG
+    with output_errors(out_dir):
+        out_dir.mkdir(parents=True, exist_ok=True)
+        log.touch()
     run = _Run(config, out_dir / "checkpoint.pt", resolve_devices(device)[0], start)
     dataset = _samples(training_records(data_dir, config.data), config)
     watch = _watch(config, data_dir, out_dir)
@@ -86,11 +92,10 @@ def train(
         prefetch_factor=4,
         pin_memory=run.device.type == "cuda",
     )
-    with (out_dir / LOSS_LOG).open("a", newline="") as log:
-        try:
-            _loop(run, loader, _Log(log), watch, report, monitor)
-        finally:
-            run.save()
+    try:
+        _loop(run, loader, log, watch, report, monitor)
+    finally:
+        run.save()
     return run.checkpoint
 
 
@@ -109,21 +114,16 @@ def _watch(config: Config, data_dir: Path, out_dir: Path) -> Watch | None:
     return Watch(out_dir, some_of_each(pictures, train.look_pictures), train.network)
 
 
-class _Log:
-    """The loss curve as CSV, readable while the run goes on."""
-
-    def __init__(self, file: TextIO) -> None:
-        self.file = file
-
-    def write(self, *values: object) -> None:
-        csv.writer(self.file).writerow(values)
-        self.file.flush()
+def _append(log: Path, *values: object) -> None:
+    """Add a row to the loss curve, which is readable while the run goes on."""
+    with output_errors(log), log.open("a", newline="", encoding="utf-8") as lines:
+        csv.writer(lines).writerow(values)
 
 
 def _loop(
     run: _Run,
     loader: DataLoader[tuple[Tensor, ...]],
-    log: _Log,
+    log: Path,
     watch: Watch | None,
     report: Report,
     monitor: Monitor,
@@ -140,7 +140,7 @@ def _loop(
         if run.iteration % every == 0:
             rate = (run.iteration - first) * len(sample[0]) / (time.monotonic() - started)
             mean = sum(losses) / len(losses)
-            log.write(run.iteration, f"{mean:.5f}", f"{rate:.2f}")
+            _append(log, run.iteration, f"{mean:.5f}", f"{rate:.2f}")
             report(f"iteration {run.iteration} loss {mean:.4f}, {rate:.1f} crops/s")
             losses.clear()
             run.save()

@@ -65,7 +65,23 @@ def test_the_shipped_configurations_are_complete_and_fit_together(path):
     [
         ("seed = 2026", "", r"\[train\] has missing keys: seed"),
         ("seed = 2026", "seed = 2026\nsede = 1", r"\[train\] has unknown keys: sede"),
-        ('precision = "bf16"', 'precision = "half"', "neither fp32 nor bf16"),
+        ('precision = "bf16"', 'precision = "half"', "not 'fp32' or 'bf16'"),
+        (
+            "iterations = 7000",
+            'iterations = "ten"',
+            r"c\.toml: \[train\] iterations is 'ten', not a w",
+        ),
+        ("iterations = 7000", "iterations = true", "iterations is True, not a whole number"),
+        ("crop_px = 256", "crop_px = 250", r"c\.toml: \[augment\] crop_px is 250, which"),
+        ("batch = 8", "batch = 0", r"\[train\] batch is 0, not 1 or more"),
+        ("checkpoint_every = 100", "checkpoint_every = 0", "checkpoint_every is 0, not 1 or more"),
+        ("warmup = 150", "warmup = 0", "warmup is 0, not 1 or more"),
+        ("encoder_lr = 3.5e-4", "encoder_lr = nan", "encoder_lr is nan, not 0 or more"),
+        ("blur = 0.35", "blur = 35", r"\[augment\] blur is 35, not from 0 to 1"),
+        ("scale = [0.5, 2.0]", "scale = [0.5]", r"scale is \(0\.5,\), not a list of 2, each a num"),
+        ("scale = [0.5, 2.0]", "scale = [0, 2]", r"scale is \(0, 2\), not 0\.001 or more"),
+        ("cfd = 1.2", 'cfd = "much"', r"\[data\] set_weight is .*, not a table of numbers"),
+        ("seed = 2026", "seed = 2026\nteacher = 3", "not a text or a list, each a text"),
         ("decay_share = 0.3", "decay_share = 0.0", "decay_share is a share"),
         ("[train]", "[train", "not a readable TOML file"),
         ("[augment]", "[augmentation]", "has unknown tables or keys: augmentation"),
@@ -76,6 +92,17 @@ def test_wrong_configurations_are_named(tmp_path, old, new, message):
     path = tmp_path / "c.toml"
     path.write_text(CONFIG.read_text().replace(old, new))
     with pytest.raises(UsageError, match=message):
+        load_config(path)
+
+
+def test_a_configuration_without_its_tables_is_named(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text("data = 3\n")
+    with pytest.raises(UsageError, match=r"c\.toml: data is 3, not a table") as told:
+        load_config(path)
+    assert "compact.toml" in told.value.remedy
+    path.write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="not a readable TOML file"):
         load_config(path)
 
 

@@ -1,5 +1,6 @@
 """The loop on a real but tiny run: three steps of two small crops."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from crackgeo_training.losses import crack_loss
 from crackgeo_training.networks import build_network
 from crackgeo_training.train import rate_factor, train
 
-from crackgeo.errors import Cancelled, ModelError, UsageError
+from crackgeo.errors import Cancelled, ModelError, ResourceError, UsageError
 from crackgeo.models.compact import CompactNet, without_outline
 from crackgeo.models.modelfile import read_tensors
 from crackgeo.models.registry import find_model
@@ -200,6 +201,30 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_weights(data, config, tmp_
     assert all(v.isfinite().all() for v in state["ema"].values())
 
 
+def test_a_folder_that_cannot_be_made_is_a_resource_error(data, config, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match="run: cannot be written"):
+        train(config, data, tmp_path / "file" / "run", lambda _: None)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
+def test_a_full_disk_leaves_the_last_checkpoint(data, config, tmp_path):
+    import resource
+
+    with pytest.raises(Cancelled):
+        train(config, data, tmp_path, lambda _: None, stop_at(2))
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, usual[1]))
+    try:
+        with pytest.raises(ResourceError, match=r"checkpoint\.pt: could not be written"):
+            train(config, data, tmp_path, lambda _: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.pt", "log.csv"}
+
+
 def test_loss_is_small_when_right_and_ignores_what_is_not_learned_from():
     label = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
     label[..., 3, :] = 1
@@ -293,7 +318,7 @@ def _stopped(config, data, folder, start):
 
 
 def test_only_compact_has_an_outline_and_no_teacher(config):
-    with pytest.raises(UsageError, match="neither all nor outline"):
+    with pytest.raises(UsageError, match="'rim', not 'all' or 'outline'"):
         replace(config.train, learn="rim")
     with pytest.raises(UsageError, match="a teacher has no outline"):
         replace(config.train, learn="outline", teacher="compact")
