@@ -34,10 +34,10 @@ def cracksam_file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def compact_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "compact64.safetensors"
+    path = tmp_path_factory.mktemp("model") / "compact.safetensors"
     torch.manual_seed(0)
     tensors = CompactNet().state_dict()
-    metadata = {"architecture": "compact", "name": "c", "tile_px": "64", "temperature": "1.5"}
+    metadata = {"architecture": "compact", "name": "c", "tile_px": "448", "temperature": "1.5"}
     save_model(path, tensors, metadata)
     return path
 
@@ -187,9 +187,8 @@ def test_a_model_above_protobufs_2_gb_keeps_its_weights_in_a_second_file(
     places = {entry.value for t in tensors for entry in t.external_data if entry.key == "location"}
     assert places == {"large.onnx.data"}
     session = runtime.InferenceSession(output, providers=["CPUExecutionProvider"])
-    assert session.run(None, {"image": np.zeros((1, 3, 64, 64), np.float32)})[0].shape == (
-        1, 1, 64, 64
-    )  # fmt: skip
+    [found] = session.run(None, {"image": np.zeros((1, 3, 448, 448), np.float32)})
+    assert found.shape == (1, 1, 448, 448)
     item = json.loads((tmp_path / "large.json").read_text())
     assert item["assets"]["weights"]["href"] == "./large.onnx.data"
     assert run(["models", "export", str(compact_file), "-o", str(output)]) == 2

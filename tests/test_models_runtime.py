@@ -44,7 +44,7 @@ def compact_file(compact_network, tmp_path_factory):
         "min_length_px": "17",
         "width_error_px": "0.4",
         "temperature": "2.0",
-        "tile_px": "64",
+        "tile_px": "448",
         "licence": "GPL-2.0-or-later",
     }
     save_model(path, compact_network.state_dict(), metadata)
@@ -88,14 +88,14 @@ def test_info_comes_from_the_file(compact_file):
     assert isinstance(model, Segmenter)
     info = model.info
     assert (info.name, info.threshold, info.threshold_low) == ("compact", 0.6, 0.2)
-    assert (info.min_length_px, info.width_error_px, info.tile_px) == (17.0, 0.4, 64)
+    assert (info.min_length_px, info.width_error_px, info.tile_px) == (17.0, 0.4, 448)
     assert info.metadata["licence"] == "GPL-2.0-or-later"
     digest = subprocess.run(["sha256sum", compact_file], capture_output=True, text=True).stdout
     assert info.sha256 == digest.split()[0]
 
 
 def test_compact_equals_the_network_before_fusing(compact_file, compact_network):
-    image = tiles(2, 64)
+    image = tiles(2, 448)
     x = torch.from_numpy(image).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.inference_mode():
         expected = compact_network(x)[:, 0].numpy()
@@ -110,8 +110,8 @@ def test_half_precision_storage_is_computed_in_fp32(compact_network, tmp_path):
     halves = {
         k: v.half() if v.is_floating_point() else v for k, v in compact_network.state_dict().items()
     }
-    save_model(path, halves, {"architecture": "compact", "name": "half", "tile_px": "64"})
-    result = load_model(path, device="cpu", precision="fp32").predict(tiles(2, 64))
+    save_model(path, halves, {"architecture": "compact", "name": "half"})
+    result = load_model(path, device="cpu", precision="fp32").predict(tiles(2, 448))
     assert result.dtype == np.float32
     assert np.isfinite(result).all()
 
@@ -234,7 +234,7 @@ def test_fp32_is_exact_on_all_devices_at_once(monkeypatch):
 
 
 def test_bf16_is_close_to_fp32(compact_file):
-    image = tiles(2, 64)
+    image = tiles(2, 448)
     reference = load_model(compact_file, "cpu", "fp32").predict(image)
     lower = load_model(compact_file, "cpu", "bf16")
     assert (lower.precision, lower.device) == ("bf16", "cpu")
@@ -465,9 +465,8 @@ GOOD = {"format": "crackgeo-model", "format_version": "1", "architecture": "comp
         ({"threshold": "high"}, "threshold is 'high'"),
         ({"temperature": "0"}, "temperature 0.0 is not positive"),
         ({"temperature": "warm"}, "temperature is 'warm'"),
-        ({"tile_px": "100"}, "compact takes no tiles of 100 px"),
-        ({"tile_px": "64.5"}, "no tiles of 64.5 px"),
-        ({"tile_px": "512", "architecture": "cracksam"}, "cracksam takes no tiles of 512 px"),
+        ({"tile_px": "512"}, "is for tiles of 512 px, crackgeo cuts tiles of 448 px"),
+        ({"tile_px": "nan"}, "is for tiles of nan px"),
         ({"normalisation": "imagenet"}, "unknown normalisation"),
         ({}, "do not make a compact network"),
     ],

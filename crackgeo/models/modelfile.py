@@ -28,8 +28,7 @@ ARCHITECTURES = ("compact", "cracksam")
 NORMALISATIONS = {"minus-one-to-one": (1 / 127.5, -1.0), "zero-to-one": (1 / 255, 0.0)}
 _DEFAULT_NORMALISATION = {"compact": "minus-one-to-one", "cracksam": "zero-to-one"}
 _INFO_NUMBERS = {f.name for f in fields(ModelInfo) if f.type in ("float", "int")}
-_SHORTEST_SIDE_PX = 32  # the coarsest features of `compact` and a patch of CrackSAM cover so much
-# what is believed of a file: beyond, a threshold marks nothing or a batch fills the memory
+# what is believed of a file: beyond, a threshold marks nothing
 _RANGES = {
     "threshold": (0.0, 1.0),
     "threshold_low": (0.0, 1.0),
@@ -37,7 +36,6 @@ _RANGES = {
     "outline": (0.0, 0.99),
     "width_error_px": (0.0, 1e3),
     "width_error_share": (0.0, 1.0),
-    "tile_px": (_SHORTEST_SIDE_PX, 4096),
 }
 _GET_ANOTHER = "get the file again, or make it with: crackgeo models import"
 
@@ -175,22 +173,23 @@ def _damage(path: Path) -> str:
 
 def _info(path: Path, metadata: dict[str, str]) -> ModelInfo:
     numbers = {key: _number(path, key, metadata[key]) for key in _INFO_NUMBERS & metadata.keys()}
+    _check_side(path, numbers.pop("tile_px", TILE_PX))
     for key, value in numbers.items():
         low, high = _RANGES[key]
         if not low <= value <= high:
             raise ModelError(
                 f"{path}: {key} is {value:g}, not between {low:g} and {high:g}", _GET_ANOTHER
             )
-    if "tile_px" in numbers:
-        numbers["tile_px"] = _tile_side(path, metadata["architecture"], numbers["tile_px"])
     name = metadata.get("name", path.stem)
     return ModelInfo(name, sha256_of(path), metadata=metadata, **numbers)  # type: ignore[arg-type]
 
 
-def _tile_side(path: Path, architecture: str, side: float) -> int:
-    if side % _SHORTEST_SIDE_PX or (architecture == "cracksam" and side != TILE_PX):
-        raise ModelError(f"{path}: {architecture} takes no tiles of {side:g} px", _GET_ANOTHER)
-    return int(side)
+def _check_side(path: Path, side_px: float) -> None:
+    if side_px != TILE_PX:
+        raise ModelError(
+            f"{path}: is for tiles of {side_px:g} px, crackgeo cuts tiles of {TILE_PX} px",
+            f"if it works on those as well, save it with tile_px {TILE_PX}",
+        )
 
 
 def _number(path: Path, key: str, text: str) -> float:
