@@ -115,11 +115,6 @@ def segment_vectors_m(grid: Grid, cols: Floats, rows: Floats) -> Floats:
     return vectors_m(grid, *middle, np.diff(cols), np.diff(rows))
 
 
-def path_length_m(grid: Grid, cols: Floats, rows: Floats) -> float:
-    """Geodesic length of a path of pixel coordinates, metres (local units without a CRS)."""
-    return float(np.hypot(*segment_vectors_m(grid, cols, rows).T).sum())
-
-
 def azimuth_deg(vectors: Floats) -> Floats:
     """Direction of undirected (east, north) vectors `[n, 2]`: degrees from north, 0 <= a < 180."""
     degrees = np.degrees(np.arctan2(vectors[..., 0], vectors[..., 1])) % 180.0

@@ -26,12 +26,30 @@ _TINY_LOOP_PX = 7  # a loop of so few pixels within one cluster is part of the c
 
 @compiled
 def _neighbour_lists(keys: Ints, width: int) -> tuple[Ints, Ints32]:
-    """Neighbours of pixel i: `neighbours[first[i]:first[i + 1]]`.
+    """Neighbours of pixel i: `neighbours[first[i]:first[i + 1]]`."""
+    pairs = _edges(keys, width)
+    first = np.zeros(len(keys) + 1, np.int64)
+    for e in range(len(pairs)):
+        first[pairs[e, 0] + 1] += 1
+        first[pairs[e, 1] + 1] += 1
+    first = np.cumsum(first)
+    free = first[:-1].copy()
+    neighbours = np.empty(2 * len(pairs), np.int32)
+    for e in range(len(pairs)):
+        a, b = pairs[e, 0], pairs[e, 1]
+        neighbours[free[a]], neighbours[free[b]] = b, a
+        free[a] += 1
+        free[b] += 1
+    return first, neighbours
 
-    Every edge is found at its upper or left pixel; `below` walks along the next row.
+
+@compiled
+def _edges(keys: Ints, width: int) -> Ints32:
+    """Pairs of neighbours `[n, 2]`, each found at its upper or left pixel.
+
+    `below` walks along the next row.
     """
     n = len(keys)
-    first = np.zeros(n + 1, np.int64)
     pairs = np.empty((4 * n, 2), np.int32)
     size = 0
     below = 0
@@ -65,18 +83,7 @@ def _neighbour_lists(keys: Ints, width: int) -> tuple[Ints, Ints32]:
             if south_east >= 0 and not right:
                 pairs[size, 0], pairs[size, 1] = i, south_east
                 size += 1
-    for e in range(size):
-        first[pairs[e, 0] + 1] += 1
-        first[pairs[e, 1] + 1] += 1
-    first = np.cumsum(first)
-    free = first[:-1].copy()
-    neighbours = np.empty(2 * size, np.int32)
-    for e in range(size):
-        a, b = pairs[e, 0], pairs[e, 1]
-        neighbours[free[a]], neighbours[free[b]] = b, a
-        free[a] += 1
-        free[b] += 1
-    return first, neighbours
+    return pairs[:size]
 
 
 @compiled

@@ -11,7 +11,6 @@ from crackgeo.profiles import measure_profiles, measure_tips, smooth, tangents
 from crackgeo.specs import VectorSpec
 from crackgeo.vectorize import vectorize
 
-ONE = np.array([0], np.int64)
 OPEN, CLOSED = np.array([False]), np.array([True])
 
 

@@ -31,7 +31,6 @@ from crackgeo.models.sam import (
 
 PARITY = Path(__file__).parents[2] / "shared" / "data" / "parity"
 
-MASK_TOKENS = "mask_decoder.mask_tokens.weight"
 # unlike every real one in each size that shapes can tell
 TINY = SamConfig(
     embed_dim=32,

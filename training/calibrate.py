@@ -193,7 +193,7 @@ def fit_masks(
     crack, background = logit_histograms(cracked)
     offset = -_level(cracked, level_sets)
     temperature = fit_temperature(crack, background, offset)
-    return Fit(temperature, offset, reliability(crack, background, 1.0, 0.0))
+    return Fit(temperature, offset, reliability(crack, background))
 
 
 def predicted_logits(
@@ -285,14 +285,9 @@ def fit_temperature(
     return float(np.exp(best.x))
 
 
-def reliability(
-    crack: NDArray[np.float64],
-    background: NDArray[np.float64],
-    temperature: float = 1.0,
-    offset: float = 0.0,
-) -> Reliability:
-    """The reliability curve of logit histograms under a calibration."""
-    p = expit((_levels(len(crack)) + offset) / temperature)
+def reliability(crack: NDArray[np.float64], background: NDArray[np.float64]) -> Reliability:
+    """The reliability curve of logit histograms."""
+    p = expit(_levels(len(crack)))
     both = crack + background
     place = np.minimum((p * BINS).astype(np.int64), BINS - 1)
     share = np.bincount(place, both, BINS)

@@ -33,7 +33,7 @@ _ADAPTER_PLACE = {
     "c": "mlp.adapter.down",
     "d": "mlp.adapter.up",
 }
-_COPY = "prompt_encoder.shared_embedding.positional_embedding"  # of shared_image_embedding's
+_COPY = "prompt_encoder.shared_embedding.positional_embedding"  # of shared_image_embedding
 # Hugging Face's names -> SAM's, in this order (transformers, SamModel)
 _HUGGING_FACE = (
     (r"^shared_image_embedding\.positional_embedding$",
@@ -152,11 +152,7 @@ def sam_names(tensors: Tensors) -> dict[str, Tensor]:
     """SAM's tensors under Meta's names, whichever they had."""
     if not any(name.startswith("vision_encoder.") for name in tensors):
         return dict(tensors)
-    # a copy of shared_image_embedding in all checkpoints
-    kept = (
-        name for name in tensors if name != "prompt_encoder.shared_embedding.positional_embedding"
-    )
-    return {_meta_name(name): tensors[name] for name in kept}
+    return {_meta_name(name): tensor for name, tensor in tensors.items() if name != _COPY}
 
 
 def encoder_tensors(sam: Tensors) -> dict[str, Tensor]:

@@ -129,11 +129,27 @@ def stac_item(
             "source_sha256": info.sha256,
         },
     }
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": [_MLM, _EO, _CLASSIFICATION],
+        "id": output.stem,
+        "geometry": None,
+        "properties": properties,
+        "links": [],
+        "assets": _assets(f"{info.name} as ONNX", output, weights, bands),
+    }
+
+
+def _assets(
+    title: str, output: Path, weights: Path | None, bands: list[dict[str, str]]
+) -> dict[str, Any]:
+    """The files of the model."""
     assets: dict[str, Any] = {
         "model": {
             "href": f"./{output.name}",
             "type": "application/octet-stream; framework=onnx",
-            "title": f"{info.name} as ONNX",
+            "title": title,
             "roles": ["mlm:model"],
             "mlm:artifact_type": "onnx",
             "bands": bands,  # STAC allows them above only if an asset has them, MLM wants both
@@ -146,16 +162,7 @@ def stac_item(
             "title": "The model's weights, which it looks for beside itself",
             "roles": ["mlm:weights"],
         }
-    return {
-        "type": "Feature",
-        "stac_version": "1.1.0",
-        "stac_extensions": [_MLM, _EO, _CLASSIFICATION],
-        "id": output.stem,
-        "geometry": None,
-        "properties": properties,
-        "links": [],
-        "assets": assets,
-    }
+    return assets
 
 
 def _mlm_name(name: str) -> str:
