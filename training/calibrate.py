@@ -67,7 +67,7 @@ class Calibration:
 
     Parameters
     ----------
-    temperature, offset : see `Fit`
+    temperature, offset : see `MaskFit`
     threshold, threshold_low, min_length_px : the object rule
     reliability, reliability_before : on validation, with and without the calibration
     clean_share : share of the crack-free pictures without an object
@@ -113,7 +113,7 @@ class Predicted:
 
 
 @dataclass(frozen=True)
-class Fit:
+class MaskFit:
     """What makes probabilities of a network's logits: p = sigmoid((logit + offset) / temperature).
 
     `before` is how reliable they are without it.
@@ -128,7 +128,7 @@ def calibrate(
     segmenter: Segmenter,
     val: Sequence[Record],
     negatives: Sequence[Record],
-    fit: Fit,
+    fit: MaskFit,
     monitor: Monitor = SILENT,
     drawn: int = DRAWN,
     outlined_sets: Sequence[str] = OUTLINED_SETS,
@@ -179,7 +179,7 @@ def fit_masks(
     val: Sequence[Record],
     level_sets: Sequence[str] = (),
     monitor: Monitor = SILENT,
-) -> Fit:
+) -> MaskFit:
     """Choose what the logits of masks need to become those of probabilities.
 
     Parameters
@@ -193,7 +193,7 @@ def fit_masks(
     crack, background = logit_histograms(cracked)
     offset = -_level(cracked, level_sets)
     temperature = fit_temperature(crack, background, offset)
-    return Fit(temperature, offset, reliability(crack, background))
+    return MaskFit(temperature, offset, reliability(crack, background))
 
 
 def predicted_logits(

@@ -266,12 +266,12 @@ class CrackDataset(Dataset[tuple[Tensor, ...]]):
         pairs = [(image, label)]
         while len(pairs) < rows * cols:
             other, its_label = self._draw(name, rng)
-            pairs.append((fit(other, label.shape), fit(its_label, label.shape)))
+            pairs.append((fill_shape(other, label.shape), fill_shape(its_label, label.shape)))
         images, labels = zip(*pairs, strict=True)
         return _grid(images, cols), _grid(labels, cols)
 
 
-def fit(picture: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def fill_shape(picture: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Cut or mirror a picture to a height and width without changing its scale.
 
     It is turned by a quarter first if it stands where `shape` lies.

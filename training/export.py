@@ -30,7 +30,7 @@ from crackgeo.monitor import SILENT, Monitor
 from crackgeo.version import __version__
 
 from .averaging import mean_weights
-from .calibrate import Calibration, Fit, calibrate, fit_masks
+from .calibrate import Calibration, MaskFit, calibrate, fit_masks
 from .card import fill_card
 from .checkpoints import StateDict, read_state
 from .data import crack_free, read_licences, read_manifest
@@ -82,7 +82,7 @@ def export(
         part = Path(folder) / "compact.safetensors"
         said = {**describe(data), "command": command}
         save_model(part, without_outline(weights), said)
-        fit = _fit(part, data, level_sets, monitor)
+        fit = _fit_masks(part, data, level_sets, monitor)
         weights = fitted(weights, fit)
         if has_outline(weights):
             said["outline"] = str(OUTLINE_AT)
@@ -116,7 +116,7 @@ def _read_finite(path: Path) -> StateDict:
     return weights
 
 
-def fitted(weights: Mapping[str, Tensor], fit: Fit) -> dict[str, Tensor]:
+def fitted(weights: Mapping[str, Tensor], fit: MaskFit) -> dict[str, Tensor]:
     """The weights with offset and temperature of the mask's logit folded into its last layer."""
     weight, bias = weights[HEAD_WEIGHT], weights[HEAD_BIAS]
     return {
@@ -164,14 +164,14 @@ def compact_scores(evaluation: Evaluation) -> dict[str, dict[str, dict[str, floa
     return scores
 
 
-def _fit(model: Path, data: Path, level_sets: Sequence[str], monitor: Monitor) -> Fit:
+def _fit_masks(model: Path, data: Path, level_sets: Sequence[str], monitor: Monitor) -> MaskFit:
     val = find_records(data, "val")
     if missing := set(level_sets) - {r.set for r in val}:
         raise InputError(f"{data}: val has no set {', '.join(sorted(missing))}")
     return fit_masks(load_model(model, precision="fp32"), val, level_sets, monitor)
 
 
-def _calibrate(model: Path, data: Path, fit: Fit, monitor: Monitor) -> Calibration:
+def _calibrate(model: Path, data: Path, fit: MaskFit, monitor: Monitor) -> Calibration:
     records = read_manifest(data / "manifest.csv", "train")
     negatives = crack_free([r for r in records if r.set in NEGATIVE_SETS])
     return calibrate(

@@ -13,7 +13,7 @@ from crackgeo_training.data import (
     IGNORE,
     CrackDataset,
     around_cracks,
-    fit,
+    fill_shape,
     held_out,
     loosen,
     mark_core,
@@ -385,7 +385,7 @@ def test_sets_are_drawn_by_their_weights(data, config, monkeypatch):
 )
 def test_a_picture_is_fitted_by_cutting_and_mirroring_alone(shape, wanted):
     picture = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    fitted = fit(picture, wanted)
+    fitted = fill_shape(picture, wanted)
     assert fitted.shape == (*wanted, 3)
     turned = (shape[0] > shape[1]) != (wanted[0] > wanted[1])
     upright = np.rot90(picture) if turned else picture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from crackgeo_training import export as export_module
-from crackgeo_training.calibrate import Calibration, Fit, Reliability
+from crackgeo_training.calibrate import Calibration, MaskFit, Reliability
 from crackgeo_training.card import BEGIN, END, fill_card
 from crackgeo_training.data import read_licences
 from crackgeo_training.evaluate import evaluate, find_records
@@ -24,7 +24,7 @@ from crackgeo.models.modelfile import open_model_file
 from crackgeo.models.registry import load_model
 
 CURVE = Reliability((0.1, 0.9), (0.2, float("nan")), (0.75, 0.25))
-FIT = Fit(1.5, -0.7, CURVE)
+FIT = MaskFit(1.5, -0.7, CURVE)
 WIDTHS = WidthErrors(1.2, 0.1, 0.9, 0.05)
 FAIR = Calibration(1.5, -0.7, 0.55, 0.3, 40.0, CURVE, CURVE, 0.95, 0.8, 60, WIDTHS)
 
@@ -76,7 +76,7 @@ def test_only_kernels_are_halved(checkpoint):
     weights = read_checkpoints([checkpoint])
     halved = {k for k, v in weights.items() if v.dtype == torch.float16}
     assert halved == {k for k, v in weights.items() if v.dim() == 4}
-    moved = fitted(weights, Fit(1.0, 0.0001, CURVE))
+    moved = fitted(weights, MaskFit(1.0, 0.0001, CURVE))
     assert moved[HEAD_BIAS].item() == pytest.approx(weights[HEAD_BIAS].item() + 0.0001, abs=1e-7)
 
 
