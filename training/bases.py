@@ -21,7 +21,7 @@ from crackgeo.models.protocol import ModelInfo, Segmenter
 from crackgeo.models.registry import find_model
 from crackgeo.models.runtime import Scaling, TorchSegmenter
 from crackgeo.models.sam import CrackSam, for_inference
-from crackgeo.models.weights import read_weights, resolve
+from crackgeo.models.weights import how_to_use, read_weights, resolve
 from crackgeo.specs import TILE_PX
 
 from .peers import PeerNet, build_peer
@@ -166,7 +166,7 @@ def save_compact(path: Path, base: Base, said: dict[str, str], overwrite: bool) 
 
 
 def save_delta(path: Path, base: Base, said: dict[str, str], overwrite: bool) -> None:
-    """Write what CrackSAM has learned, deltas and head, without SAM: a small file.
+    """Write what CrackSAM has learned, deltas and head, without SAM, and how it wants to be used.
 
     `crackgeo models import --sam SAM --delta FILE` makes a model of it.
     """
@@ -175,7 +175,8 @@ def save_delta(path: Path, base: Base, said: dict[str, str], overwrite: bool) ->
     network = cast(CrackSam, base.network)
     frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
     learned = {k: v.contiguous() for k, v in network.state_dict().items() if k not in frozen}
-    story = {**model_metadata(network), "format": DELTA_FORMAT, "name": path.stem, **said}
+    story = {**how_to_use(base.info.metadata), **model_metadata(network), **said}
+    story |= {"format": DELTA_FORMAT, "name": path.stem}
     with atomic_output(path, overwrite) as part:
         save_file(learned, part, story)
 

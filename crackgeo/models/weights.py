@@ -18,11 +18,10 @@ from .registry import EMBEDDED, models_home
 if TYPE_CHECKING:
     from torch import Tensor
 
-# how a fine-tuned delta wants to be used, and its story: these go on into the model
-_CARRIED = re.compile(
+_USE = re.compile(
     r"temperature|threshold|threshold_low|min_length_px|outline|width_error_(px|share)"
-    r"|calibration|finetune.*"
 )
+_STORY = re.compile(r"calibration|finetune.*")  # of a fine-tuned delta
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,8 @@ def import_model(
             "taken, the paper's; --scale sets another"
         )
     metadata = {
-        **{key: text for key, text in told.items() if _CARRIED.fullmatch(key)},
+        **{key: text for key, text in told.items() if _STORY.fullmatch(key)},
+        **how_to_use(told),
         "name": output.stem,
         "licence": f"SAM: Apache-2.0; delta: {known.licence if known else 'its maker decides'}",
         **_sources(paths, (sam_sums, delta_sums)),
@@ -161,6 +161,11 @@ def import_model(
     }
     save_model(output, network.state_dict(), metadata, overwrite)
     return metadata
+
+
+def how_to_use(told: Mapping[str, str]) -> dict[str, str]:
+    """What metadata say of how a model wants to be used; it goes on into what becomes of it."""
+    return {key: text for key, text in told.items() if _USE.fullmatch(key)}
 
 
 def verify(name_or_path: str | Path) -> Verified:

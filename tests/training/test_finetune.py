@@ -15,6 +15,7 @@ from crackgeo_training import finetune_report, jobs, local_calibration
 from crackgeo_training.bases import Base, load_base, parse_delta
 from crackgeo_training.blocks import ChipSpec
 from crackgeo_training.data import read_manifest
+from crackgeo_training.evaluate import evaluate
 from crackgeo_training.finetune import FinetuneSpec, finetune
 from crackgeo_training.fit import trained_state
 from crackgeo_training.jobs import training_dtype
@@ -28,8 +29,9 @@ from test_models_cracksam import TINY
 from crackgeo import cli
 from crackgeo.errors import Cancelled, InputError, ModelError, UsageError
 from crackgeo.models import devices
+from crackgeo.models.checkpoint import model_metadata
 from crackgeo.models.deltas import DeltaSpec
-from crackgeo.models.modelfile import read_metadata, read_tensors
+from crackgeo.models.modelfile import read_metadata, read_tensors, save_model
 from crackgeo.models.protocol import ModelInfo
 from crackgeo.models.registry import load_model
 from crackgeo.models.runtime import Scaling
@@ -370,6 +372,31 @@ def test_a_delta_loads_back_through_import(quick, data, tmp_path, monkeypatch):
     with torch.no_grad():
         torch.testing.assert_close(again.network(images), base.network(images))
     assert {n for n, p in again.network.named_parameters() if p.requires_grad} == learned
+
+
+def test_a_delta_is_used_as_its_base_was_and_as_it_was_judged(small, data, tmp_path):
+    """From model file to model file, judged by the networks themselves."""
+    base = tiny_base(DeltaSpec("qv", 2))
+    used = {"temperature": "1.7", "threshold": "0.6", "threshold_low": "0.3"}
+    used |= {"min_length_px": "33", "width_error_px": "0.4", "width_error_share": "0.05"}
+    state = base.network.state_dict()
+    told = {**model_metadata(base.network), "name": "tiny", **used, "scores": "of the base"}
+    save_model(tmp_path / "base.safetensors", state, told)
+    delta, name = tmp_path / "delta.safetensors", str(tmp_path / "base.safetensors")
+    made = finetune(data, delta, name, replace(SPEC, iterations=1, epoch=1, lr=0.01), device="cpu")
+    learned = {n for n, p in base.network.named_parameters() if p.requires_grad}
+    save_file({n: t for n, t in state.items() if n not in learned}, tmp_path / "sam.safetensors")
+    whole = tmp_path / "whole.safetensors"
+    said = import_model(tmp_path / "sam.safetensors", delta, whole)
+    assert used.items() <= said.items()
+    assert "scores" not in said
+    assert (load_base(str(whole)).scaling.temperature, load_model(whole).info.threshold) == (
+        1.7,
+        0.6,
+    )
+    model = load_model(whole, device="cpu", precision="fp32")
+    scores = evaluate(model, load_data(data).val).scores[-1].metrics
+    assert {name: scores[name].value for name in made.after} == pytest.approx(made.after, abs=1e-6)
 
 
 def test_the_loss_of_cracksam_falls(quick, data, tmp_path, monkeypatch):
