@@ -32,7 +32,7 @@ from .alignment import Shift, find_shift
 from .blocks import TRAIN, VAL, Chip, ChipSpec, plan_chips
 from .contact import write_contact_sheet
 from .data import IGNORE, Record, read_manifest
-from .folders import filled_folder
+from .folders import check_apart, filled_folder
 from .labels import Labels, LabelSpec, read_labels
 from .layouts import Pair, find_pairs, list_pairs
 from .pairs import read_label, write_label, write_picture
@@ -114,13 +114,14 @@ def make_chips(
     Raises
     ------
     UsageError
-        Raster without labels, folder with labels, or the output exists.
+        Raster without labels, folder with labels, or the output exists or holds an input.
     InputError
         Something is wrong with raster, labels or pictures; nothing at all to learn from.
     ResourceError
         The disk is full or refuses.
     """
     given = _Given(source, labels, area, label_spec, chip_spec, bands, gsd_m)
+    check_apart([output], [source, labels, area])
     heard: list[str] = []
 
     def hear(message: str) -> None:

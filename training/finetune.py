@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from .blend import Blend, keep_what_pays
 from .chips import check_chips, make_chips
 from .finetune_report import write_finetune_report
 from .fit import CHECKPOINT, SCORE, Fitted, copied, fit, trained_state
-from .folders import filled_folder
+from .folders import check_apart, filled_folder
 from .jobs import FinetuneSpec, fingerprint, judge, training_job
 from .local_calibration import recalibrated
 from .local_data import LocalData, load_data
@@ -131,7 +131,7 @@ def finetune(
     check_output(output, overwrite)
     goes_on = _goes_on(run, resume)
     vectors = [chip_options.get(name) for name in ("labels", "area")]
-    _keep_apart(run, [source, replay, resolve(base_name), *vectors])
+    check_apart([output, run.folder], [source, replay, resolve(base_name), *vectors])
     cv2.setNumThreads(1)
     torch.manual_seed(spec.seed)
     base = load_base(base_name) if delta is None else start_cracksam(base_name, parse_delta(delta))
@@ -147,20 +147,6 @@ def finetune(
         remedy = "give the same command with --resume to go on"
         raise Cancelled(f"stopped; the checkpoint lies in {run.folder}", remedy) from stop
     return _finish(run, base, data, spec, fitted, blend)
-
-
-def _keep_apart(run: _Run, read: Iterable[Path | None]) -> None:
-    """Refuse to write over what is read."""
-    for path in read:
-        if path is None:
-            continue
-        place = path.resolve()
-        if place == run.output.resolve() or run.folder.resolve() in (place, *place.parents):
-            raise UsageError(
-                f"{path}: is read by this run, which writes {run.output.name} and "
-                f"{run.folder.name} in its place",
-                "choose another output",
-            )
 
 
 def _goes_on(run: _Run, resume: bool) -> bool:

@@ -26,6 +26,7 @@ from crackgeo.tiling import TilePlan
 
 from .blocks import LEAST_CHIP_PX, TRAIN
 from .chips import STAGE, SUMMARY, folder_output
+from .folders import check_apart
 from .pairs import write_picture
 
 COLUMNS = ("split", "set", "image", "mask", "licence", "row", "col")
@@ -71,7 +72,7 @@ def cut_unlabelled(
     Raises
     ------
     UsageError
-        The input is a folder, or the output exists.
+        The input is a folder, or the output exists or holds it.
     InputError
         The raster cannot be read, or has no data.
     ResourceError
@@ -79,6 +80,7 @@ def cut_unlabelled(
     """
     if raster.is_dir():
         raise UsageError(f"{raster}: --unlabelled cuts a raster", "name pictures in a manifest.csv")
+    check_apart([output], [raster])
     with folder_output(output, overwrite) as part:
         with output_errors(output):
             (part / "images").mkdir()

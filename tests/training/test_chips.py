@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -106,6 +107,23 @@ def test_stopping_leaves_nothing(survey, tmp_path):
     with pytest.raises(Cancelled):
         make_chips(survey[0], tmp_path / "c", survey[1], chip_spec=SMALL, monitor=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("role", ["folder", "raster", "labels", "unlabelled"])
+def test_chips_are_not_written_over_what_they_are_made_of(survey, tmp_path, role, capsys):
+    out = tmp_path / "c"
+    make_chips(survey[0], out, survey[1], chip_spec=SMALL)
+    raster, labels = (Path(shutil.copy(path, out / path.name)) for path in survey)
+    before = {path: path.read_bytes() for path in out.rglob("*.*")}
+    given = {
+        "folder": [out],
+        "raster": [raster, "--labels", survey[1]],
+        "labels": [survey[0], "--labels", labels],
+        "unlabelled": [raster, "--unlabelled"],
+    }
+    assert cli.run(["chips", *map(str, given[role]), "-o", str(out), "--overwrite"]) == 2
+    assert "is read by this run" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob("*.*")} == before
 
 
 def test_only_chips_are_overwritten(survey, tmp_path):
