@@ -25,7 +25,7 @@ from crackgeo.errors import InputError
 
 from .blocks import TRAIN, VAL
 from .data import read_grey
-from .pairs import PICTURES, check_mask, match_masks
+from .pairs import PICTURES, match_masks, to_label
 
 _SPLITS = (TRAIN, VAL, "test")
 _BACKGROUND = 1  # of CrackForest's segments; the others are cracks
@@ -41,7 +41,7 @@ class Pair:
     mask: Path
 
     def read_mask(self) -> NDArray[np.uint8]:
-        """Crack as 1, uint8 `[H, W]`.
+        """The label, 0, 1 or 255 (open), uint8 `[H, W]`.
 
         Raises
         ------
@@ -50,9 +50,7 @@ class Pair:
         """
         if self.mask.suffix == ".mat":
             return _read_mat(self.mask)
-        mask = read_grey(self.mask)
-        check_mask(mask, self.mask)
-        return (mask > 127).astype(np.uint8)
+        return to_label(read_grey(self.mask), self.mask)
 
 
 def find_pairs(folder: Path, val_share: float) -> list[Pair]:
@@ -125,7 +123,9 @@ def _set_apart(pairs: Sequence[Pair], share: float) -> set[Pair]:
     for pair in pairs:
         photographs.setdefault(re.sub(r"-\d+$", "", pair.name), []).append(pair)
     cracked = {
-        name for name, crops in photographs.items() if any(c.read_mask().any() for c in crops)
+        name
+        for name, crops in photographs.items()
+        if any((c.read_mask() == 1).any() for c in crops)
     }
     apart: set[Pair] = set()
     for names in (cracked, photographs.keys() - cracked):

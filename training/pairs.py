@@ -33,15 +33,22 @@ def read_label(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         A file is missing or no image, their sizes differ, or the mask is none, see `check_mask`.
     """
     image, mask = read_files(record)
-    return image, _to_label(mask, record.mask)
+    return image, to_label(mask, record.mask)
 
 
 def has_crack(record: Record) -> bool:
     """Whether any pixel of the mask is crack; errors as `read_label`."""
-    return bool((_to_label(read_grey(record.mask), record.mask) == 1).any())
+    return bool((to_label(read_grey(record.mask), record.mask) == 1).any())
 
 
-def _to_label(mask: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+def to_label(mask: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    """The label, 0, 1 or 255 (open), of a mask as its file has it; `path` is named in errors.
+
+    Raises
+    ------
+    InputError
+        See `check_mask`.
+    """
     label = (mask > 127).astype(np.uint8)
     if np.isin(mask, _CODES).all():
         label[mask == UNKNOWN] = IGNORE

@@ -259,6 +259,18 @@ def test_two_files_of_one_name_are_named(one, other, tmp_path):
     assert "rename or remove" in caught.value.remedy
 
 
+def test_open_ground_of_a_folder_stays_open(tmp_path):
+    crack = picture(tmp_path / "in" / "images" / "a.png")
+    crack[52:] = 127
+    save_mask(tmp_path / "in" / "masks" / "a.png", crack)
+    picture(tmp_path / "in" / "images" / "b.png")
+    save_mask(tmp_path / "in" / "masks" / "b.png", np.where(crack == 127, crack, 0))
+    make_chips(tmp_path / "in", tmp_path / "out")
+    for record in read_manifest(tmp_path / "out" / "manifest.csv"):
+        np.testing.assert_array_equal(read_label(record)[1] == 255, crack == 127)
+    assert not validating(tmp_path / "in")  # only one of the two has a crack
+
+
 def test_broken_folders_are_named(tmp_path, capsys):
     def attempt():
         return cli.run(["chips", str(tmp_path / "in"), "-o", str(tmp_path / "out")])
