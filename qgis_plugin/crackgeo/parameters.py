@@ -7,12 +7,14 @@ nothing on the command line.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass, field
 from typing import Any
 
 from qgis.core import (
     NULL,
+    QgsCoordinateReferenceSystem,
     QgsMapLayer,
     QgsProcessing,
     QgsProcessingAlgorithm,
@@ -38,6 +40,10 @@ from qgis.core import (
 
 from .features import write_features
 from .translation import tr
+
+_CURL = "/vsicurl/"  # GDAL's word before an address
+_SERVERS = ("http://", "https://", "/vsis3/", "/vsigs/", "/vsiaz/", "/vsioss/")
+_SERVICE = re.compile(rb"<(GDAL_W|WCS_GDAL|WMS_Capabilities)")  # a file that stands for a web layer
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,16 @@ class Parameter:
         return ""
 
     def arguments(self, values: Values) -> list[str]:
-        """What it puts on the engine's command line."""
+        """What it puts on the engine's command line.
+
+        Raises
+        ------
+        QgsProcessingException
+            The value has a `problem`: algorithms inside a model are not asked before they run.
+        """
+        problem = self.problem(values)
+        if problem:
+            raise QgsProcessingException(problem)
         wanted = values.given(self.name) is not None or not self.optional
         text = self._text(values) if wanted else None
         if text is None:
@@ -133,20 +148,51 @@ class Raster(Parameter):
         return QgsProcessingParameterRasterLayer(self.name, self.label)
 
     def problem(self, values: Values) -> str:
-        """A layer that is no file."""
+        """A layer that is no file, or whose CRS the file does not have."""
         layer = values.algorithm.parameterAsRasterLayer(values.of, self.name, values.context)
-        if layer is None or layer.providerType() == "gdal":
+        if layer is None or not layer.isValid():
             return ""
-        wanted = tr("{}: save the layer as a file first, the engine reads files only")
-        return wanted.format(self.label)
+        if layer.providerType() != "gdal" or not _is_file(raster_path(layer)):
+            wanted = tr(
+                "{}: save the layer as a GeoTIFF first (Export > Save As), the engine reads "
+                "files only"
+            )
+            return wanted.format(self.label)
+        return self._crs_problem(layer.crs(), layer.dataProvider().crs())
+
+    def _crs_problem(
+        self, told: QgsCoordinateReferenceSystem, held: QgsCoordinateReferenceSystem
+    ) -> str:
+        """A CRS that QGIS was told, and another one, or none, that the file holds."""
+        if told == held or told.toProj() == held.toProj():
+            return ""
+        wanted = tr(
+            "{}: its coordinate system is {} in QGIS, but {} in the file, which the engine reads. "
+            "Raster > Projections > Assign Projection writes it into the file; then load it anew"
+        )
+        return wanted.format(self.label, _crs_name(told), _crs_name(held))
 
     def _text(self, values: Values) -> str:
         return raster_path(values.raster(self.name))
 
 
 def raster_path(layer: QgsRasterLayer) -> str:
-    """What GDAL opens: the layer's source without QGIS's own options."""
-    return layer.source().partition("|")[0]
+    """What the engine opens: the layer's source without QGIS's and GDAL's own words."""
+    path = layer.source().partition("|")[0]
+    _, curl, address = path.partition(_CURL)
+    return address if curl else path
+
+
+def _is_file(path: str) -> bool:
+    """Whether it is a raster file, here or on a server: no table, archive or web service."""
+    if not os.path.isfile(path):
+        return path.startswith(_SERVERS)
+    with open(path, "rb") as file:
+        return _SERVICE.search(file.read(1000)) is None
+
+
+def _crs_name(crs: QgsCoordinateReferenceSystem) -> str:
+    return crs.authid() or crs.description() or tr("none")
 
 
 class Text(Parameter):
@@ -233,7 +279,7 @@ class Extent(Parameter):
         return QgsProcessingParameterExtent(self.name, self.label, optional=self.optional)
 
     def _text(self, values: Values) -> str | None:
-        crs = values.raster(self.raster).crs()
+        crs = values.raster(self.raster).dataProvider().crs()
         box = values.algorithm.parameterAsExtent(values.of, self.name, values.context, crs)
         if box.isNull():
             return None
@@ -288,9 +334,6 @@ class Output(Parameter):
         return wanted.format(self.label, layer.name())
 
     def _text(self, values: Values) -> str:
-        problem = self.problem(values)  # algorithms inside a model are not asked before they run
-        if problem:
-            raise QgsProcessingException(problem)
         values.paths[self.name] = self._path(values)
         return values.paths[self.name]
 

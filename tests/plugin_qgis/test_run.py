@@ -5,14 +5,17 @@ import shutil
 import sys
 import time
 import types
+import zipfile
 from pathlib import Path
 
 import processing
 import pytest
+from osgeo import gdal
 from processing.gui.AlgorithmExecutor import execute
 from processing.gui.Postprocessing import handleAlgorithmResults
 from qgis.core import (
     QgsApplication,
+    QgsCoordinateReferenceSystem,
     QgsFeature,
     QgsGeometry,
     QgsProcessingAlgRunnerTask,
@@ -226,11 +229,94 @@ def test_wrong_parameters_are_refused(fake_engine, feedback, survey, parameters,
     assert feedback.of("command") == []
 
 
-def test_a_web_layer_is_refused_with_what_to_do(fake_engine, feedback):
-    web = QgsRasterLayer("type=xyz&url=file:///nowhere/{z}/{x}/{y}.png", "tiles", "wms")
-    assert web.isValid()
-    with pytest.raises(QgsProcessingException, match="save the layer"):
-        processing.run(MAP, {"INPUT": web, "OUTPUT": "TEMPORARY_OUTPUT"}, feedback=feedback)
+def web_layer():
+    layer = QgsRasterLayer("type=xyz&url=file:///nowhere/{z}/{x}/{y}.png", "tiles", "wms")
+    assert layer.isValid()
+    return layer
+
+
+def in_a_geopackage(survey, folder):
+    path = folder / "ortho.gpkg"
+    gdal.Translate(str(path), survey, format="GPKG", creationOptions=["RASTER_TABLE=ortho"])
+    return QgsRasterLayer(f"GPKG:{path}:ortho", "table")
+
+
+def in_an_archive(survey, folder):
+    path = folder / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(survey, "a.tif")
+    return QgsRasterLayer(f"/vsizip/{path}/a.tif", "archive")
+
+
+def web_service_in_a_file(survey, folder):
+    path = folder / "wms.xml"
+    service = (
+        '<Service name="TMS"><ServerUrl>file:///nowhere/${z}/${x}/${y}.png</ServerUrl></Service>'
+    )
+    window = (
+        "<DataWindow><UpperLeftX>0</UpperLeftX><UpperLeftY>1</UpperLeftY><LowerRightX>1</LowerRightX>"
+        "<LowerRightY>0</LowerRightY><TileLevel>3</TileLevel></DataWindow>"
+    )
+    path.write_text(f"<GDAL_WMS>{service}{window}<BandsCount>3</BandsCount></GDAL_WMS>")
+    return QgsRasterLayer(str(path), "service")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda *_: web_layer(), in_a_geopackage, in_an_archive, web_service_in_a_file],
+    ids=["web", "table", "archive", "service"],
+)
+def test_a_raster_that_is_no_file_is_refused_with_what_to_do(
+    fake_engine, feedback, survey, tmp_path, make
+):
+    layer = make(survey, tmp_path)
+    assert layer.isValid()
+    with pytest.raises(QgsProcessingException, match="save the layer as a GeoTIFF"):
+        processing.run(MAP, {"INPUT": layer, "OUTPUT": "TEMPORARY_OUTPUT"}, feedback=feedback)
+
+
+def test_a_web_layer_is_refused_inside_a_model(
+    fake_engine, feedback, tmp_path, chain, qgis_new_project
+):
+    path, output = chain
+    model = QgsProcessingModelAlgorithm()
+    assert model.fromFile(path)
+    web = web_layer()
+    QgsProject.instance().addMapLayer(web)
+    context = QgsProcessingContext()
+    context.setProject(QgsProject.instance())
+    parameters = {"image": web.id(), output: str(tmp_path / "o.gpkg")}
+    with pytest.raises(QgsProcessingException):
+        model.run(parameters, context, feedback, catchExceptions=False)
+    assert any("save the layer as a GeoTIFF" in text for text in feedback.of("error"))
+    assert feedback.of("command") == []
+
+
+def test_a_raster_on_a_server_is_handed_over_by_its_address(provider):
+    from crackgeo import parameters
+
+    layer = QgsRasterLayer("/vsicurl/https://nowhere.invalid/a.tif|option:X=1", "far")
+    assert parameters.raster_path(layer) == "https://nowhere.invalid/a.tif"
+    assert parameters._is_file("https://nowhere.invalid/a.tif")
+
+
+@pytest.mark.parametrize(("held", "said"), [("EPSG:25833", "EPSG:25833"), ("", "none")])
+def test_a_crs_that_only_qgis_knows_is_refused(fake_engine, feedback, survey, tmp_path, held, said):
+    """The engine reads the file: coordinates would be taken for others, or for local units."""
+    path = str(tmp_path / "copy.tif")
+    shutil.copy(survey, path)
+    dataset = gdal.Open(path, gdal.GA_Update)
+    dataset.SetProjection(QgsCoordinateReferenceSystem(held).toWkt())
+    del dataset
+    layer = QgsRasterLayer(path, "copy")
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(MAP)
+    parameters, context = {"INPUT": layer, "OUTPUT": "TEMPORARY_OUTPUT"}, QgsProcessingContext()
+    assert algorithm.checkParameterValues(parameters, context)[0]
+    layer.setCrs(QgsCoordinateReferenceSystem("EPSG:32632"))
+    ok, message = algorithm.checkParameterValues(parameters, context)
+    assert not ok
+    assert f"is EPSG:32632 in QGIS, but {said} in the file" in message
+    assert "Assign Projection" in message
 
 
 def test_on_windows_a_file_of_a_layer_is_not_written_to(

@@ -795,8 +795,8 @@
   </message>
   <message>
    <location filename="../parameters.py" />
-   <source>{}: save the layer as a file first, the engine reads files only</source>
-   <translation>{}: bitte den Layer zuerst als Datei speichern, die Engine liest nur Dateien</translation>
+   <source>{}: its coordinate system is {} in QGIS, but {} in the file, which the engine reads. Raster &gt; Projections &gt; Assign Projection writes it into the file; then load it anew</source>
+   <translation>{}: Das Koordinatensystem ist in QGIS {}, in der Datei aber {}, und die Engine liest die Datei. Raster &gt; Projektionen &gt; Projektion zuweisen schreibt es in die Datei; laden Sie sie dann neu</translation>
   </message>
   <message>
    <location filename="../parameters.py" />
@@ -807,6 +807,11 @@
    <location filename="../parameters.py" />
    <source>Crack models (*.safetensors)</source>
    <translation>Rissmodelle (*.safetensors)</translation>
+  </message>
+  <message>
+   <location filename="../parameters.py" />
+   <source>{}: save the layer as a GeoTIFF first (Export &gt; Save As), the engine reads files only</source>
+   <translation>{}: Speichern Sie den Layer zuerst als GeoTIFF (Export &gt; Speichern als); die Engine liest nur Dateien</translation>
   </message>
   <message>
    <location filename="../parameters.py" />
