@@ -23,11 +23,17 @@ LAYERS = (
 class EmbeddedStyle(QgsProcessingLayerPostProcessorInterface):
     """Gives a layer the style that the engine stored in the file (table layer_styles).
 
-    Processing loads layers without it.
+    Processing loads layers without it. A file that was replaced QGIS goes on reading as it was,
+    also for layers that are loaded anew.
     """
 
     def postProcessLayer(self, layer, context, feedback):
         """Called by QGIS when the layer is in the project."""
+        project = context.project()
+        others = project.mapLayers().values() if project else ()
+        for same in (layer, *(other for other in others if other.source() == layer.source())):
+            same.dataProvider().reloadData()
+            same.reload()
         layer.loadDefaultStyle()
         layer.triggerRepaint()
 

@@ -13,6 +13,7 @@ from qgis.core import (
     QgsApplication,
     QgsProcessingAlgRunnerTask,
     QgsProcessingContext,
+    QgsProject,
     QgsVectorLayer,
 )
 
@@ -76,6 +77,29 @@ def test_the_model_of_ones_own_maps(engine, tuned, survey, feedback):
     assert "--model" in feedback.of("command")[0]
     assert feedback.percents == sorted(feedback.percents)
     assert feedback.percents[-1] == pytest.approx(100)
+
+
+def test_a_second_run_into_the_same_file_shows_its_cracks(
+    engine, mapped, tmp_path, feedback, qgis_new_project
+):
+    """QGIS would go on reading the file that was replaced."""
+    project = QgsProject.instance()
+    for min_length, some in ((0, True), (50, False)):
+        parameters = {
+            "INPUT": mapped[1],
+            "MIN_LENGTH": min_length,
+            "OUTPUT": str(tmp_path / "o.gpkg"),
+        }
+        context = QgsProcessingContext()
+        context.setProject(project)
+        algorithm = QgsApplication.processingRegistry().createAlgorithmById(
+            "crackgeo:vectorizecracks"
+        )
+        processing.runAndLoadResults(algorithm, parameters, feedback=feedback, context=context)
+        cracks = [v for v in project.mapLayers().values() if v.name().startswith("Cracks")]
+        assert cracks
+        assert [len(list(v.getFeatures())) > 0 for v in cracks] == [some] * len(cracks)
+        assert {v.renderer().type() for v in cracks} == {"graduatedSymbol"}
 
 
 def test_without_a_crack_in_the_labels_it_says_so(engine, labelled, tmp_path, feedback):
