@@ -224,6 +224,8 @@ def _metadata_problems(values: dict[str, str], top: str, names: set[str]) -> lis
     for name in ("version", "qgisMinimumVersion", "qgisMaximumVersion"):
         if not re.fullmatch(r"\d+(\.\d+){1,2}", values.get(name, "")):
             problems.append(f"metadata.txt: {name} is no version number")
+    if values.get("supportsQt6") != "True":  # else QGIS 4 does not offer it
+        problems.append("metadata.txt: supportsQt6 is not True")
     if f"{top}/{values.get('icon')}" not in names:
         problems.append("metadata.txt: the icon is not in the zip")
     if re.search(r"[^\w .,-]", values.get("author", "")):

@@ -78,6 +78,7 @@ def test_a_missing_file_is_found(tmp_path, good, name):
     ("line", "said"),
     [
         ("version=new", "version is no version"),
+        ("supportsQt6=False", "supportsQt6 is not True"),
         ("icon=none.svg", "icon is not in the zip"),
         ("about=100 % offline", "'%' must be followed"),
         ("author=A/B", "author holds"),
