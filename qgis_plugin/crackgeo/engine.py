@@ -93,10 +93,12 @@ class Engine:
     ----------
     executable : path of the program `crackgeo`
     origin : how it was found, in words
+    remedy : what to do if it does not work
     """
 
     executable: str
     origin: str
+    remedy: str = SET_UP
 
     def version(self, is_cancelled: Callable[[], bool] = _never) -> str:
         """The engine's version, asked for anew whenever the program has changed.
@@ -137,7 +139,7 @@ class Engine:
             raise EngineError(
                 f"{self.executable} ({self.origin}) is crackgeo {version}; "
                 f"this plugin works with {wanted}",
-                f"update the plugin or the engine: {SET_UP}",
+                f"update the plugin or the engine: {self.remedy}",
             )
         return version
 
@@ -159,12 +161,12 @@ def find_engine(settings: Settings) -> Engine:
     """
     from .environment import managed_executable  # which needs this module
 
-    for origin, name in _named(settings):
+    for origin, name, remedy in _named(settings):
         if name:
             path = shutil.which(name)
             if path is None:
-                raise EngineError(f"{origin} names {name}, which is no program", SET_UP)
-            return Engine(path, origin)
+                raise EngineError(f"{origin} names {name}, which is no program", remedy)
+            return Engine(path, origin, remedy)
     managed = managed_executable()
     if managed:
         return Engine(managed, "the managed environment")
@@ -174,10 +176,17 @@ def find_engine(settings: Settings) -> Engine:
     return Engine(path, "PATH")
 
 
-def _named(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Engines that the user may have named."""
-    yield f"the environment variable {EXECUTABLE_VARIABLE}", os.environ.get(EXECUTABLE_VARIABLE, "")
-    yield "the setting of the plugin", str(settings.value(EXECUTABLE_SETTING, "") or "")
+def _named(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Engines that the user may have named: where, which program, what to do if it is none.
+
+    Setting one up would not help: what is named goes before it.
+    """
+    variable = os.environ.get(EXECUTABLE_VARIABLE, "")
+    remedy = f"correct or unset {EXECUTABLE_VARIABLE}, and start QGIS again"
+    yield f"the environment variable {EXECUTABLE_VARIABLE}", variable, remedy
+    setting = str(settings.value(EXECUTABLE_SETTING, "") or "")
+    remedy = "correct or empty the field Program in Plugins > CrackGeo > Engine"
+    yield "the setting of the plugin", setting, remedy
 
 
 def command_line(engine: Engine, arguments: Sequence[str]) -> list[str]:
@@ -318,7 +327,7 @@ def _ask_version(engine: Engine, is_cancelled: Callable[[], bool]) -> str:
         raise EngineError(
             f"{engine.executable} ({engine.origin}) {_ending(code)} when asked for its version: "
             f"{said.strip() or 'it said nothing'}",
-            SET_UP,
+            engine.remedy,
             code,
         )
     return match.group(1)
@@ -340,7 +349,8 @@ def _say(child: Child, is_cancelled: Callable[[], bool]) -> str:
 
 
 def _cannot_start(engine: Engine, error: OSError) -> EngineError:
-    return EngineError(f"{engine.executable} ({engine.origin}) does not start: {error}", SET_UP)
+    said = f"{engine.executable} ({engine.origin}) does not start: {error}"
+    return EngineError(said, engine.remedy)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

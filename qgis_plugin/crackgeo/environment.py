@@ -221,6 +221,17 @@ def current() -> Environment:
     return Environment(home() / ENGINE_VERSION)
 
 
+def last_request() -> Request:
+    """What the environment of `current` was last asked for, whether it was finished or not."""
+    state = current().state()
+    wheels = str(state.get("wheels", ""))
+    return Request(
+        wheels=wheels if os.path.isdir(wheels) else "",
+        offline=bool(state.get("offline", True)),
+        graphics_card=bool(state.get("graphics_card", False)),
+    )
+
+
 def others() -> list[Environment]:
     """Environments that the plugin made for other versions, the newest first."""
     folders = [mark.parent for mark in home().glob(f"*/{MARK}") if mark.parent != current().folder]

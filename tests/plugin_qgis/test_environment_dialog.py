@@ -149,6 +149,79 @@ def test_an_engine_of_the_users_own_is_kept(dialog, bare, tmp_path):
     assert not QgsSettings().value("crackgeo/executable")
 
 
+def test_a_program_that_is_none_has_its_own_headline(dialog):
+    until(lambda: dialog.task is None)
+    dialog.own.setFilePath("/old/crackgeo")
+    until(lambda: dialog.task is None)
+    assert "cannot be used" in dialog.status.text()
+    assert "/old/crackgeo" in dialog.status.text()
+    assert "empty the field Program" in dialog.status.text()
+    dialog.own.setFilePath("")
+    dialog.keep_own()
+    until(lambda: dialog.task is None)
+    assert "There is no engine yet" in dialog.status.text()
+
+
+def test_enter_in_a_field_presses_no_button(dialog, monkeypatch):
+    from qgis.PyQt.QtCore import Qt
+    from qgis.PyQt.QtTest import QTest
+    from qgis.PyQt.QtWidgets import QApplication
+
+    until(lambda: dialog.task is None)
+    monkeypatch.setenv("FAKE_HANG", "torch")
+    dialog.show()
+    dialog.set_up()
+    until(lambda: "hanging" in dialog.log.toPlainText())
+    QTest.keyClick(dialog.wheels.lineEdit(), Qt.Key.Key_Return)
+    QApplication.processEvents()
+    assert not dialog.task.isCanceled()
+    assert dialog.isVisible()
+
+
+def test_a_set_up_that_was_cancelled_is_asked_for_again_as_it_was(
+    dialog, bare, tmp_path, monkeypatch
+):
+    from crackgeo.gui.environment_dialog import EnvironmentDialog
+
+    until(lambda: dialog.task is None)
+    monkeypatch.setenv("FAKE_HANG", "packages")
+    dialog.graphics_card.setChecked(True)
+    dialog.offline.setChecked(False)
+    dialog.wheels.setFilePath(str(tmp_path))
+    dialog.set_up()
+    until(lambda: "hanging" in dialog.log.toPlainText())
+    dialog.stop()
+    until(lambda: dialog.task is None)
+    second = EnvironmentDialog()
+    until(lambda: second.task is None)
+    assert second.graphics_card.isChecked()
+    assert not second.offline.isChecked()
+    assert second.wheels.filePath() == str(tmp_path)
+    second.done(0)
+
+
+def test_a_check_that_is_cancelled_is_not_begun_again(dialog, monkeypatch):
+    from crackgeo.gui import environment_dialog
+    from crackgeo.tools import Cancelled
+
+    until(lambda: dialog.task is None)
+    begun = []
+
+    def wait(settings, host, is_cancelled):
+        begun.append(1)
+        while not is_cancelled():
+            time.sleep(0.01)
+        raise Cancelled
+
+    monkeypatch.setattr(environment_dialog, "diagnose", wait)
+    dialog.check()
+    until(lambda: begun)
+    dialog.stop()
+    until(lambda: dialog.task is None)
+    assert begun == [1]
+    assert dialog.status.text() == "Cancelled."
+
+
 def check(parameters, feedback):
     import processing
 

@@ -309,8 +309,22 @@ def test_the_engine_is_looked_for_in_order(places, monkeypatch):
 
 def test_an_engine_that_the_user_named_is_never_replaced_by_another(places, monkeypatch):
     monkeypatch.setenv("CRACKGEO_EXECUTABLE", "/nowhere/crackgeo")
-    with pytest.raises(EngineError, match="CRACKGEO_EXECUTABLE names /nowhere/crackgeo"):
+    with pytest.raises(EngineError, match="CRACKGEO_EXECUTABLE names /nowhere/crackgeo") as caught:
         find_engine(Settings())
+    assert "unset CRACKGEO_EXECUTABLE" in caught.value.remedy
+    monkeypatch.delenv("CRACKGEO_EXECUTABLE")
+    with pytest.raises(EngineError, match="the setting of the plugin names /old") as caught:
+        find_engine(Settings({"crackgeo/executable": "/old/crackgeo"}))
+    assert "empty the field Program" in caught.value.remedy
+
+
+@pytest.mark.parametrize("body", ["exit 1", "echo crackgeo, version 9.0.0"])
+def test_setting_up_is_no_remedy_for_an_engine_that_the_user_named(places, body):
+    own = places / "variable" / "crackgeo"
+    own.write_text(f"#!/bin/sh\n{body}\n")
+    with pytest.raises(EngineError) as caught:
+        find_engine(Settings()).check_version()
+    assert "unset CRACKGEO_EXECUTABLE" in caught.value.remedy
 
 
 def test_the_child_gets_none_of_the_variables_of_qgis():

@@ -290,6 +290,19 @@ def test_a_cancel_ends_the_tool_at_once_and_the_next_set_up_goes_on(home, monkey
     assert not [call for call in calls(home) if "-m venv" in call]
 
 
+def test_what_was_asked_for_last_is_known(home, monkeypatch, tmp_path):
+    assert environment.last_request() == Request()
+    request = Request(wheels=str(tmp_path), offline=False, graphics_card=True)
+    monkeypatch.setenv("FAKE_FAIL", "torch")
+    with pytest.raises(EngineError):
+        environment.set_up(request, Log().reporter())
+    assert environment.last_request() == request
+    environment.current().write_state(Request(wheels=str(home), graphics_card=True), complete=True)
+    state = home / ENGINE_VERSION / "state.json"
+    state.write_text(state.read_text().replace(str(home), "/taken/away"))
+    assert environment.last_request() == Request(graphics_card=True)
+
+
 def test_what_was_cancelled_does_not_run_on(tmp_path):
     mark = tmp_path / "mark"
     script = f"(sleep 2; touch {mark}) & echo started; wait"

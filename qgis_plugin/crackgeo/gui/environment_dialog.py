@@ -25,7 +25,8 @@ from qgis.PyQt.QtWidgets import (
 
 from ..diagnostics import Diagnosis, Finding, diagnose, proxy_url
 from ..engine import EXECUTABLE_SETTING, EngineError
-from ..environment import Reporter, Request, remove, set_up
+from ..engine import SET_UP as NO_ENGINE
+from ..environment import Reporter, Request, last_request, remove, set_up
 from ..host import host_versions
 from ..translation import tr
 from .background import Background, running
@@ -80,15 +81,19 @@ class EnvironmentDialog(QDialog):
     def _make_set_up_box(self):
         box = QGroupBox(tr("Set up an engine of its own, apart from QGIS"))
         form = QFormLayout(box)
+        last = last_request()  # one that was cut off goes on only if the same is asked for
         self.wheels = QgsFileWidget()
         self.wheels.setStorageMode(QgsFileWidget.StorageMode.GetDirectory)
+        self.wheels.setFilePath(last.wheels)
         self.wheels.lineEdit().setPlaceholderText(
             tr("only without internet, or for a build of yours")
         )
         form.addRow(tr("Folder of wheels"), self.wheels)
-        self.offline = QCheckBox(tr("Use nothing but this folder"), checked=True)
+        self.offline = QCheckBox(tr("Use nothing but this folder"), checked=last.offline)
         form.addRow("", self.offline)
-        self.graphics_card = QCheckBox(tr("For an NVIDIA graphics card (about 3 GB to download)"))
+        self.graphics_card = QCheckBox(
+            tr("For an NVIDIA graphics card (about 3 GB to download)"), checked=last.graphics_card
+        )
         form.addRow("", self.graphics_card)
         return box
 
@@ -108,6 +113,7 @@ class EnvironmentDialog(QDialog):
         self.bar = QProgressBar()
         self.stage = QLabel()
         self.cancel = QPushButton(tr("Cancel"))
+        self.cancel.setAutoDefault(False)  # Enter in a field shall press no button
         self.cancel.clicked.connect(self.stop)
         row.addWidget(self.bar, stretch=1)
         row.addWidget(self.stage, stretch=2)
@@ -117,6 +123,7 @@ class EnvironmentDialog(QDialog):
     def _make_buttons(self):
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.reject)
+        buttons.button(QDialogButtonBox.StandardButton.Close).setAutoDefault(False)
         self.actions = []
         for text, action in (
             (tr("Set up"), self.set_up),
@@ -242,6 +249,8 @@ class EnvironmentDialog(QDialog):
             self._show(task.result)
         elif task.isCanceled() and task.description() == SET_UP:
             self.status.setText(tr("Cancelled. The next set-up goes on from here."))
+        elif task.isCanceled() and task.description() == CHECK:
+            self.status.setText(tr("Cancelled."))
         else:
             self._keep_log_and_check()
 
@@ -251,11 +260,7 @@ class EnvironmentDialog(QDialog):
         self.log.setPlainText(text)
 
     def _show_error(self, error):
-        self.status.setText(f"<b>{tr('That did not work.')}</b> {_html(error.message)}")
-        if error.remedy:
-            self.status.setText(
-                f"{self.status.text()}<br>{tr('What to do')}: {_html(error.remedy)}"
-            )
+        self.status.setText(_trouble(tr("That did not work."), error.message, error.remedy))
 
     def _show(self, diagnosis):
         self.diagnosis = diagnosis
@@ -278,8 +283,17 @@ def _headline(diagnosis: Diagnosis) -> str:
         ready = tr("The engine is ready: crackgeo {}, {}.")
         return f"<b>{ready.format(diagnosis.version, _html(diagnosis.engine.origin))}</b>"
     if diagnosis.engine is None:
+        (problem,) = (f for f in diagnosis.problems if f.name == "engine")
+        if problem.remedy != NO_ENGINE:
+            headline = tr("The engine that was found cannot be used.")
+            return _trouble(headline, problem.found, problem.remedy)
         return f"<b>{tr('There is no engine yet.')}</b> {tr('Set up makes one in some minutes.')}"
     return f"<b>{tr('The engine has problems:')}</b> {len(diagnosis.problems)}"
+
+
+def _trouble(headline: str, message: str, remedy: str) -> str:
+    what = f"<br>{tr('What to do')}: {_html(remedy)}" if remedy else ""
+    return f"<b>{headline}</b> {_html(message)}{what}"
 
 
 def _html(text: str) -> str:

@@ -730,6 +730,11 @@
   </message>
   <message>
    <location filename="../gui/environment_dialog.py" />
+   <source>The engine that was found cannot be used.</source>
+   <translation>Die gefundene Engine ist nicht zu gebrauchen.</translation>
+  </message>
+  <message>
+   <location filename="../gui/environment_dialog.py" />
    <source>The engine has problems:</source>
    <translation>Die Engine hat Probleme:</translation>
   </message>
@@ -770,6 +775,11 @@
   </message>
   <message>
    <location filename="../gui/environment_dialog.py" />
+   <source>That did not work.</source>
+   <translation>Das hat nicht geklappt.</translation>
+  </message>
+  <message>
+   <location filename="../gui/environment_dialog.py" />
    <source>There is no engine yet.</source>
    <translation>Es gibt noch keine Engine.</translation>
   </message>
@@ -780,8 +790,8 @@
   </message>
   <message>
    <location filename="../gui/environment_dialog.py" />
-   <source>That did not work.</source>
-   <translation>Das hat nicht geklappt.</translation>
+   <source>Cancelled.</source>
+   <translation>Abgebrochen.</translation>
   </message>
   <message>
    <location filename="../layers.py" />
