@@ -75,7 +75,8 @@ def diagnose(
     tools.Cancelled : the user cancelled
     """
     findings = [Finding(name, True, found) for name, found in host.items()]
-    findings += [Finding("computer", True, platform.platform()), _proxy(settings), _managed()]
+    findings += [Finding("computer", True, platform.platform()), _proxy(settings)]
+    findings.append(_or_its_error("managed environment", _managed))
     try:
         engine = find_engine(settings)
         version = engine.check_version()
@@ -112,6 +113,14 @@ def _proxy(settings: Settings) -> Finding:
     return Finding("proxy", True, proxy_url(settings) or variable or "none")
 
 
+def _or_its_error(name: str, look: Callable[[], Finding]) -> Finding:
+    """What a look finds, or why it could not look."""
+    try:
+        return look()
+    except EngineError as error:
+        return Finding(name, False, error.message, error.remedy)
+
+
 def _managed() -> Finding:
     """What is in the folder of the managed environment; none of it has to be there."""
     current = environment.current()
@@ -133,10 +142,14 @@ def _means() -> Iterator[Finding]:
     found = "; ".join(map(str, tried)) or "none found"
     yield Finding("Python for a set-up", bool(usable or uv), found, environment.NO_PYTHON_REMEDY)
     yield Finding("uv", True, uv or "none, not needed")
+    yield _or_its_error("room", _room)
+
+
+def _room() -> Finding:
     free_gb = environment.free_gb()
     room = f"{free_gb:.1f} GB free at {environment.home()}"
     enough = free_gb >= environment.NEEDED_GB
-    yield Finding("room", enough, room, f"{environment.NEEDED_GB} GB are needed")
+    return Finding("room", enough, room, f"{environment.NEEDED_GB} GB are needed")
 
 
 def _doctor(engine: Engine, is_cancelled: Callable[[], bool]) -> list[Finding]:

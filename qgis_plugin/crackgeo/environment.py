@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import IO
 
 from . import tools
 from .engine import ENGINE_VERSION, EngineError
@@ -39,6 +40,7 @@ NO_PYTHON_REMEDY = (
 )
 MARK = "crackgeo-engine.txt"  # written first and removed last
 MARK_TEXT = "The plugin CrackGeo for QGIS made this folder, and deletes it when it is replaced.\n"
+ELSEWHERE_REMEDY = "make room, or set CRACKGEO_ENVIRONMENTS to the full path of another folder"
 WARM_UP = "from crackgeo.vectorize import warm_up; warm_up()"
 
 
@@ -124,10 +126,18 @@ def torch_index(graphics_card: bool) -> str:
 
 
 def home() -> Path:
-    """The folder of all environments: `CRACKGEO_ENVIRONMENTS`, else in the user's data folder."""
+    """The folder of all environments: `CRACKGEO_ENVIRONMENTS`, else in the user's data folder.
+
+    Raises
+    ------
+    EngineError : the variable holds no full path
+    """
     chosen = os.environ.get("CRACKGEO_ENVIRONMENTS")
     if chosen:
-        return Path(chosen)
+        folder = Path(os.path.expanduser(chosen))
+        if folder.is_absolute():
+            return folder
+        raise EngineError(f"CRACKGEO_ENVIRONMENTS is {chosen}: no full path", ELSEWHERE_REMEDY)
     user = Path.home()
     if sys.platform == "win32":
         return (
@@ -160,12 +170,13 @@ class Environment:
 
     def write_state(self, request: Request, complete: bool) -> None:
         """Record the request and whether it is fulfilled; by rename, so never half-written."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / MARK).write_text(MARK_TEXT, encoding="utf-8")
         state = {"fingerprint": request.fingerprint(), "complete": complete, **_public(request)}
         part = self.folder / "state.json.part"
-        part.write_text(json.dumps(state, indent=1), encoding="utf-8")
-        part.replace(self.folder / "state.json")
+        with _disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / MARK).write_text(MARK_TEXT, encoding="utf-8")
+            part.write_text(json.dumps(state, indent=1), encoding="utf-8")
+            part.replace(self.folder / "state.json")
 
     def is_complete(self) -> bool:
         """Whether its set-up was finished and its programs are still there."""
@@ -210,6 +221,15 @@ def _delete(path: Path) -> None:
         path.unlink()
 
 
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """Turn what the system says about a folder of ours into an EngineError."""
+    try:
+        yield
+    except OSError as error:
+        raise EngineError(f"{folder}: {error.strerror or error}", ELSEWHERE_REMEDY) from error
+
+
 def _public(request: Request) -> dict[str, object]:
     values = asdict(request)
     del values["proxy"]  # may hold a password
@@ -223,7 +243,10 @@ def current() -> Environment:
 
 def last_request() -> Request:
     """What the environment of `current` was last asked for, whether it was finished or not."""
-    state = current().state()
+    try:
+        state = current().state()
+    except EngineError:  # the next set-up says what is wrong
+        return Request()
     wheels = str(state.get("wheels", ""))
     return Request(
         wheels=wheels if os.path.isdir(wheels) else "",
@@ -302,16 +325,22 @@ def _answers(environment: Environment) -> bool:
 
 
 def free_gb() -> float:
-    """Room on the disk of `home()`, which may not exist yet, in 10^9 bytes."""
-    there = next(folder for folder in (home(), *home().parents) if folder.exists())
-    return shutil.disk_usage(there).free / 1e9
+    """Room on the disk of `home()`, which may not exist yet, in 10^9 bytes.
+
+    Raises
+    ------
+    EngineError : there is no such disk
+    """
+    folders = (home(), *home().parents)
+    with _disk_errors(home()):
+        there = next((folder for folder in folders if folder.exists()), home())
+        return shutil.disk_usage(there).free / 1e9
 
 
 def _check_space() -> None:
     if free_gb() < NEEDED_GB:
         raise EngineError(
-            f"{home()}: {free_gb():.1f} GB free, {NEEDED_GB} GB needed",
-            "make room, or set CRACKGEO_ENVIRONMENTS to a folder on another disk",
+            f"{home()}: {free_gb():.1f} GB free, {NEEDED_GB} GB needed", ELSEWHERE_REMEDY
         )
 
 
@@ -447,8 +476,7 @@ def _remedy(said: str, request: Request) -> str:
 @contextmanager
 def _only_one() -> Iterator[None]:
     """Hold the lock of `home()`; the system releases it even if the process is killed."""
-    home().mkdir(parents=True, exist_ok=True)
-    with open(home() / "lock", "a", encoding="ascii") as file:
+    with _lock_file() as file:
         try:
             _lock(file.fileno())
         except OSError as error:
@@ -456,6 +484,12 @@ def _only_one() -> Iterator[None]:
                 "another QGIS is setting up the engine", "wait until it is done"
             ) from error
         yield
+
+
+def _lock_file() -> IO[str]:
+    with _disk_errors(home()):
+        home().mkdir(parents=True, exist_ok=True)
+        return open(home() / "lock", "a", encoding="ascii")
 
 
 def _lock(descriptor: int) -> None:

@@ -87,6 +87,14 @@ def test_an_unfinished_environment_is_named():
     assert "unfinished" in diagnose(Settings(), HOST).report()
 
 
+def test_a_folder_that_cannot_be_is_reported(monkeypatch):
+    monkeypatch.setenv("CRACKGEO_ENVIRONMENTS", "relative")
+    diagnosis = diagnose(Settings(), HOST)
+    names = [finding.name for finding in diagnosis.problems]
+    assert names == ["managed environment", "engine", "room"]
+    assert "remedy: make room, or set CRACKGEO_ENVIRONMENTS to the full path" in diagnosis.report()
+
+
 def test_a_complete_environment_is_named():
     current = environment.current()
     current.write_state(environment.Request(), complete=True)

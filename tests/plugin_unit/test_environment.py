@@ -1,5 +1,6 @@
 """The managed environment, with a stand-in for Python and pip; once with the real ones."""
 
+import errno
 import json
 import os
 import shutil
@@ -326,6 +327,38 @@ def test_removed_is_removed(home):
 def test_only_one_set_up_at_a_time(home):
     with environment._only_one(), pytest.raises(EngineError, match="another QGIS"):
         environment.set_up(Request(), Log().reporter())
+
+
+@pytest.mark.parametrize("chosen", ["relative", "~nobody.here/x", "/dev/null/x", "/proc/x"])
+def test_a_folder_that_cannot_be_is_an_error_with_a_remedy(home, monkeypatch, chosen):
+    monkeypatch.setenv("CRACKGEO_ENVIRONMENTS", chosen)
+    with pytest.raises(EngineError, match=chosen) as caught:
+        environment.set_up(Request(), Log().reporter())
+    assert "CRACKGEO_ENVIRONMENTS" in caught.value.remedy
+    assert environment.last_request() == Request()
+
+
+def test_the_folder_may_begin_with_the_users_own(monkeypatch):
+    monkeypatch.setenv("CRACKGEO_ENVIRONMENTS", "~/engines")
+    assert environment.home() == Path.home() / "engines"
+
+
+def test_a_disk_that_is_not_there_is_an_error(home, monkeypatch):
+    """On Windows no parent of a folder need exist."""
+    monkeypatch.setattr(Path, "exists", lambda self: False)
+    with pytest.raises(EngineError, match="No such file") as caught:
+        environment.free_gb()
+    assert "CRACKGEO_ENVIRONMENTS" in caught.value.remedy
+
+
+def test_a_full_disk_is_an_error_with_a_remedy(home, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(EngineError, match="No space left") as caught:
+        environment.set_up(Request(), Log().reporter())
+    assert "make room" in caught.value.remedy
 
 
 def test_too_little_room_is_said_before_anything_is_fetched(home, monkeypatch):
