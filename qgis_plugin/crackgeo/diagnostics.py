@@ -110,7 +110,9 @@ def _proxy(settings: Settings) -> Finding:
     variable = next(
         (os.environ[name] for name in tools.PROXY_VARIABLES if os.environ.get(name)), ""
     )
-    return Finding("proxy", True, proxy_url(settings) or variable or "none")
+    url = proxy_url(settings) or variable
+    known = url if "://" in url else f"http://{url}"  # tools take it to be that
+    return Finding("proxy", True, tools.without_password(known) if url else "none")
 
 
 def _or_its_error(name: str, look: Callable[[], Finding]) -> Finding:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 from .child import Child, clean_environment
 
-PASSWORD = re.compile(r"(://[^/@\s:]*:)[^/@\s]+@")
+# All up to the last @ of a word: passwords may hold an @ or a /, and a token stands without a user.
+LOGIN = re.compile(r"://\S+@")
 # They would send packages somewhere else than into the environment.
 MISLEADING = ("PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON", "UV_PYTHON")
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
@@ -31,8 +32,8 @@ def tool_environment(proxy: str = "") -> dict[str, str]:
 
 
 def without_password(text: str) -> str:
-    """The text with the passwords of its URLs replaced by stars."""
-    return PASSWORD.sub(r"\1***@", text)
+    """The text with the logins of its URLs replaced by stars."""
+    return LOGIN.sub("://***@", text)
 
 
 def ask(

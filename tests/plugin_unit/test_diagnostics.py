@@ -148,6 +148,11 @@ def test_the_report_names_the_proxy_without_its_password():
             "proxy/proxyPassword": "s3cret",  # pragma: allowlist secret
         }
     )
-    report = diagnose(settings, HOST).report()
-    assert "http://ann:***@p" in report
-    assert "s3cret" not in report
+    diagnosis = diagnose(settings, HOST)
+    assert "http://***@p" in diagnosis.report()
+    assert not any("s3cret" in str(finding) for finding in diagnosis.findings)
+
+
+def test_a_proxy_of_a_variable_may_have_no_scheme(monkeypatch):
+    monkeypatch.setenv("https_proxy", "ann:s3cret@p:8080")  # pragma: allowlist secret
+    assert "http://***@p:8080" in [f.found for f in diagnose(Settings(), HOST).findings]

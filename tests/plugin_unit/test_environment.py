@@ -330,7 +330,8 @@ def test_only_one_set_up_at_a_time(home):
 
 
 @pytest.mark.parametrize("chosen", ["relative", "~nobody.here/x", "/dev/null/x", "/proc/x"])
-def test_a_folder_that_cannot_be_is_an_error_with_a_remedy(home, monkeypatch, chosen):
+def test_a_folder_that_cannot_be_is_an_error_with_a_remedy(home, tmp_path, monkeypatch, chosen):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CRACKGEO_ENVIRONMENTS", chosen)
     with pytest.raises(EngineError, match=chosen) as caught:
         environment.set_up(Request(), Log().reporter())
@@ -469,7 +470,21 @@ def test_passwords_reach_neither_log_nor_disk(home, monkeypatch):
     state = (home / ENGINE_VERSION / "state.json").read_text()
     for text in (str(caught.value), "\n".join(log), state, repr(Request(proxy=secret))):
         assert "s3cret" not in text
-    assert "http://ann:***@proxy.test:8080" in "\n".join(log)
+    assert "http://***@proxy.test:8080" in "\n".join(log)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("--index-url https://ghp_TOKEN@host/simple", "--index-url https://***@host/simple"),
+        ("http://ann:s3@cret@proxy:8080 and more", "http://***@proxy:8080 and more"),
+        ("https://ann:s3/cret@host/", "https://***@host/"),
+        ("https://host/a.whl is at ann@home", "https://host/a.whl is at ann@home"),
+        ("crackgeo[train] @ file:///a/b.whl", "crackgeo[train] @ file:///a/b.whl"),
+    ],
+)
+def test_logins_are_hidden_whole(text, shown):
+    assert tools.without_password(text) == shown
 
 
 def test_the_state_says_what_was_asked_for(home):
