@@ -56,6 +56,8 @@ _kept: deque[EmbeddedStyle] = deque(maxlen=300)
 def load_with_cracks(context: QgsProcessingContext, path: str, title: str) -> None:
     """If the cracks are to be loaded, load the layers that belong to them, named and styled.
 
+    A name or a group that the user or a model chose for them stays.
+
     Parameters
     ----------
     context : of the run
@@ -65,12 +67,16 @@ def load_with_cracks(context: QgsProcessingContext, path: str, title: str) -> No
     waiting = context.layersToLoadOnCompletion()
     if path not in waiting:
         return
-    project = waiting.pop(path).project
+    given = waiting.pop(path)
+    chosen = "" if given.name == LAYERS[-1][2] else given.name
     loaded = {}
     uris = layer_uris(path)
     for name, _, label in LAYERS:
-        details = QgsProcessingContext.LayerDetails(f"{label}, {title}", project, name)
+        text = chosen if chosen and name == "OUTPUT" else f"{label}, {chosen or title}"
+        details = QgsProcessingContext.LayerDetails(text, given.project, name)
         details.forceName = True
+        if hasattr(given, "groupName"):  # since QGIS 3.32
+            details.groupName = given.groupName
         _kept.append(EmbeddedStyle())
         details.setPostProcessor(_kept[-1])
         loaded[uris[name]] = details

@@ -34,6 +34,7 @@ from qgis.core import (
     QgsProcessingParameterRasterLayer,
     QgsProcessingParameterString,
     QgsProcessingParameterVectorDestination,
+    QgsProperty,
     QgsProviderRegistry,
     QgsRasterLayer,
 )
@@ -64,6 +65,8 @@ class Values:
         value = self.of.get(name)
         if isinstance(value, QgsProcessingOutputLayerDefinition):
             value, _ = value.sink.valueAsString(self.context.expressionContext())
+        elif isinstance(value, QgsProperty):
+            value, _ = value.value(self.context.expressionContext())
         return None if value in (None, "", NULL) else value
 
     def raster(self, name: str) -> QgsRasterLayer:
@@ -224,7 +227,9 @@ class Number(Parameter):
     def _text(self, values: Values) -> str:
         if self.whole:
             return str(values.algorithm.parameterAsInt(values.of, self.name, values.context))
-        return f"{values.algorithm.parameterAsDouble(values.of, self.name, values.context):.12g}"
+        number = values.algorithm.parameterAsDouble(values.of, self.name, values.context)
+        text = f"{number:.12g}"
+        return text if float(text) == number else repr(number)
 
 
 @dataclass(frozen=True)

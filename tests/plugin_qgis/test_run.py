@@ -25,6 +25,7 @@ from qgis.core import (
     QgsProcessingModelAlgorithm,
     QgsProcessingOutputLayerDefinition,
     QgsProject,
+    QgsProperty,
     QgsRasterLayer,
     QgsRectangle,
     QgsVectorFileWriter,
@@ -187,6 +188,27 @@ def test_features_that_cannot_be_written_are_no_small_loss(
     assert "disk full" in said
     assert ("2 of 3" in said) == (fault == "errorMessage")
     assert feedback.of("command") == []
+
+
+@pytest.mark.parametrize("expression", ["NULL", "''"])
+def test_an_expression_without_a_value_gives_no_option(fake_engine, feedback, survey, expression):
+    nothing = QgsProperty.fromExpression(expression)
+    parameters = {"INPUT": survey, "GSD": nothing, "BANDS": nothing, "MIN_LENGTH": nothing}
+    processing.run(MAP, {**parameters, "OUTPUT": "TEMPORARY_OUTPUT"}, feedback=feedback)
+    assert not {"--gsd", "--bands", "--min-length"} & set(words(feedback))
+
+
+def test_a_number_is_handed_over_whole(fake_engine, feedback, survey):
+    least = -3.4028234663852886e38  # of 32 bits, which many rasters have for no data
+    parameters = {
+        "INPUT": survey,
+        "NODATA": least,
+        "GSD": QgsProperty.fromExpression("0.004 / 8"),
+        "OUTPUT": "TEMPORARY_OUTPUT",
+    }
+    processing.run(MAP, parameters, feedback=feedback)
+    assert float(option(feedback, "--nodata")) == least
+    assert option(feedback, "--gsd") == "0.0005"
 
 
 def test_errors_arrive_whole(fake_engine, feedback, survey, tmp_path, monkeypatch):
@@ -379,6 +401,51 @@ def test_result_layers_are_named_and_styled(fake_engine, feedback, survey, qgis_
     assert cracks.labeling().settings().scaleVisibility
     assert layers["Coverage, survey one"].renderer().type() == "categorizedSymbol"
     assert outlines.renderer().type() == "singleSymbol"
+
+
+@pytest.mark.parametrize(
+    ("name", "title"), [("Road A1.2", "Road A1.2"), ("copy.tif", "copy"), ("v1.0", "v1.0")]
+)
+def test_a_dot_in_a_layers_name_stays(provider, survey, tmp_path, name, title):
+    from crackgeo.algorithms.cracks import title_of
+
+    path = str(shutil.copy(survey, tmp_path / "copy.tif"))
+    assert title_of(QgsRasterLayer(path, name)) == title
+
+
+def test_a_name_that_the_user_chose_stays(fake_engine, feedback, survey, tmp_path, chain):
+    path, output = chain
+    model = QgsProcessingModelAlgorithm()
+    assert model.fromFile(path)
+    single = QgsApplication.processingRegistry().createAlgorithmById(MAP)
+    # to a model's results QGIS gives the names that they have in the model
+    for algorithm, image, result, name in (
+        (single, "INPUT", "OUTPUT", "Road 5"),
+        (model, "image", output, "cracks"),
+    ):
+        context = QgsProcessingContext()
+        context.setProject(QgsProject.instance())
+        out = QgsProcessingOutputLayerDefinition(str(tmp_path / "o.gpkg"), QgsProject.instance())
+        out.destinationName = "Road 5"
+        assert algorithm.run({image: survey, result: out}, context, feedback)[1]
+        details = context.layersToLoadOnCompletion().values()
+        names = [f"Coverage, {name}", f"Crack outlines, {name}", name]
+        assert sorted(d.name for d in details) == sorted(names)
+        assert all(d.forceName for d in details)
+
+
+def test_a_group_that_was_chosen_stays(provider, tmp_path):
+    from crackgeo.layers import load_with_cracks
+
+    context, path = QgsProcessingContext(), str(tmp_path / "o.gpkg")
+    details = QgsProcessingContext.LayerDetails("Road 5", QgsProject.instance(), "OUTPUT")
+    if not hasattr(details, "groupName"):
+        pytest.skip("QGIS before 3.32 has no groups for results")
+    details.groupName = "results"
+    context.addLayerToLoadOnCompletion(path, details)
+    load_with_cracks(context, path, "title")
+    loaded = context.layersToLoadOnCompletion().values()
+    assert [d.groupName for d in loaded] == ["results"] * 3
 
 
 def test_a_batch_of_two_rasters(fake_engine, feedback, survey, tmp_path):

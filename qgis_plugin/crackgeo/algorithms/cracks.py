@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qgis.core import QgsRasterLayer
+
 from ..layers import layer_outputs, layer_uris, load_with_cracks
-from ..parameters import VectorOutput
+from ..parameters import VectorOutput, raster_path
 from ..translation import tr
 from .base import EngineAlgorithm, Value
 
@@ -27,6 +29,14 @@ VALUES = (
 )
 
 
+def title_of(layer: QgsRasterLayer) -> str:
+    """The name of a layer, without the suffix of its file; any other dot belongs to the name."""
+    suffix = Path(raster_path(layer)).suffix
+    return (
+        layer.name()[: -len(suffix)] if suffix and layer.name().endswith(suffix) else layer.name()
+    )
+
+
 class CrackAlgorithm(EngineAlgorithm):
     """An algorithm that writes cracks: further layers as outputs, all loaded with their styles."""
 
@@ -39,7 +49,7 @@ class CrackAlgorithm(EngineAlgorithm):
     def prepareAlgorithm(self, parameters, context, feedback):
         """Remember the name of the image, which the layers will bear."""
         layer = self.parameterAsRasterLayer(parameters, "INPUT", context)
-        self.title = Path(layer.name()).stem if layer is not None else ""
+        self.title = title_of(layer) if layer is not None else ""
         return super().prepareAlgorithm(parameters, context, feedback)
 
     def processAlgorithm(self, parameters, context, feedback):

@@ -43,7 +43,7 @@ GSD = Number(
     ),
     "--gsd",
     optional=True,
-    minimum=1e-6,
+    minimum=1e-4,  # where the arrows of the widget begin
 )
 MIN_LENGTH = Number(
     "MIN_LENGTH",
@@ -151,8 +151,8 @@ NODATA = Number(
     "--nodata",
     optional=True,
     advanced=True,
-    minimum=-1e38,
-    maximum=1e38,
+    minimum=-3.5e38,  # beyond the least and greatest value of 32 bits
+    maximum=3.5e38,
 )
 RESUME = Flag(
     "RESUME",
