@@ -1,5 +1,7 @@
 """Every algorithm with the real engine, from the command line of QGIS."""
 
+import re
+
 import pytest
 from qgis.core import QgsVectorLayer
 
@@ -73,9 +75,12 @@ def test_finetune(qgis_process, labelled, tmp_path):
     assert 0 < results["IOU_BEFORE"] < 1
 
 
-def test_checkengine(qgis_process):
+def test_checkengine(qgis_process, real_engine):
     results = run(qgis_process, "checkengine")
-    assert results["VERSION"] == "0.1.0"
+    assert (results["VERSION"], results["EXECUTABLE"]) == ("0.1.0", real_engine)
+    assert (results["READY"], results["PROBLEMS"]) == (1, 0), results["REPORT"]
+    for name in ("engine", "torch", "model compact"):
+        assert re.search(rf"(?m)^ok +{name} ", results["REPORT"]), results["REPORT"]
 
 
 def test_an_error_of_the_engine_is_shown_with_its_remedy(qgis_process, survey, tmp_path):
