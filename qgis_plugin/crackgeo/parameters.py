@@ -38,6 +38,7 @@ from qgis.core import (
     QgsProviderRegistry,
     QgsRasterLayer,
 )
+from qgis.PyQt.QtCore import QThread
 
 from .features import write_features
 from .translation import tr
@@ -347,14 +348,18 @@ class Output(Parameter):
 
 
 def _layer_of(path: str, context: QgsProcessingContext) -> QgsMapLayer | None:
-    """A layer of the project that lies in a file: Windows replaces none that is open."""
+    """A layer of the project that lies in a file: Windows replaces none that is open.
+
+    None in any thread but the project's, where layers may not be asked.
+    """
 
     def same(layer: QgsMapLayer) -> bool:
         source = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source())
         return os.path.normcase(source.get("path") or "") == os.path.normcase(path)
 
     project = context.project()
-    return next(filter(same, project.mapLayers().values() if project else ()), None)
+    ours = project is not None and project.thread() == QThread.currentThread()
+    return next(filter(same, project.mapLayers().values() if ours else ()), None)
 
 
 class VectorOutput(Output):

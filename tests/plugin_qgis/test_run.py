@@ -227,7 +227,7 @@ def test_a_wrong_version_is_refused(fake_engine, survey, monkeypatch):
 
 def test_a_missing_engine_is_named(provider, survey, monkeypatch):
     monkeypatch.setenv("CRACKGEO_EXECUTABLE", "/nowhere/crackgeo")
-    with pytest.raises(QgsProcessingException, match=r"/nowhere/crackgeo(.|\n)*Engine"):
+    with pytest.raises(QgsProcessingException, match=r"/nowhere/crackgeo(.|\n)*unset CRACKGEO"):
         processing.run(MAP, {"INPUT": survey, "OUTPUT": "TEMPORARY_OUTPUT"})
 
 
