@@ -115,7 +115,7 @@ def _box_area(grid: Grid, bbox: BBox) -> Area:
 
 
 def _polygon_area(grid: Grid, path: Path) -> Area:
-    polygons, crs = _read_polygons(path)
+    polygons, crs = read_polygons(path)
     placing = _place(crs, grid, path)
     near = _clip(polygons, grid, placing)
     rings = [_densify(ring, placing, path) for ring in _rings(near)]
@@ -155,22 +155,39 @@ def _snap(pixels: Floats, grid: Grid) -> Window | None:
     return Window(row, col, row_end - row, col_end - col).intersect(grid.window)
 
 
-def _read_polygons(path: Path) -> tuple[shapely.Geometry, CRS | None]:
-    """All polygons of a vector file as one valid geometry, and its CRS."""
+def crs_named(text: str | None) -> CRS | None:
+    """The CRS that a vector file names; a GeoPackage says of none that it is undefined."""
+    crs = CRS.from_user_input(text) if text else None
+    return None if crs is None or crs.name.startswith("Undefined ") else crs
+
+
+def read_polygons(path: Path, option: str = "--aoi") -> tuple[shapely.Geometry, CRS | None]:
+    """All polygons of a vector file as one valid geometry, and its CRS.
+
+    Parameters
+    ----------
+    path : any vector file
+    option : what names it
+
+    Raises
+    ------
+    InputError
+        It is missing or cannot be read, or has no polygons.
+    """
     import pyogrio  # loads geopandas if it is installed, 1 s
     from pyogrio.errors import DataLayerError, DataSourceError
 
     if not path.exists():
-        raise InputError(f"{path}: no such file", "check the path given to --aoi")
+        raise InputError(f"{path}: no such file", f"check the path given to {option}")
     try:
         layer = _polygon_layer(path, pyogrio.list_layers(path))
         meta, _, wkb, _ = pyogrio.raw.read(path, layer=layer, columns=[], force_2d=True)
         shapes = shapely.from_wkb(wkb)
-        crs = CRS.from_user_input(meta["crs"]) if meta["crs"] else None
+        crs = crs_named(meta["crs"])
     except (DataSourceError, DataLayerError, CRSError, shapely.GEOSException) as error:
         raise InputError(
             f"{path}: not a vector file that can be read ({error})",
-            "give --aoi a GeoPackage, Shapefile or GeoJSON with polygons",
+            f"give {option} a GeoPackage, Shapefile or GeoJSON with polygons",
         ) from error
     polygons = shapes[np.isin(shapely.get_type_id(shapes), _POLYGONS)]
     area = shapely.union_all(shapely.make_valid(polygons))

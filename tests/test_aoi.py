@@ -293,6 +293,12 @@ def test_a_crs_on_one_side_only(tmp_path):
         resolve_area(LOCAL, aoi_path=save(tmp_path / "b.shp", [SQUARE]))
 
 
+def test_an_undefined_crs_is_none(tmp_path):
+    undefined = 'LOCAL_CS["Undefined Cartesian SRS",UNIT["Meter",1]]'
+    path = save(tmp_path / "a.gpkg", [SQUARE], undefined)
+    assert resolve_area(LOCAL, aoi_path=path).window == Window(10, 10, 50, 50)
+
+
 def test_errors_are_ours_for_a_projection_that_fails(tmp_path):
     path = save(tmp_path / "a.gpkg", [shapely.box(-179, -89, -170, -80)], "EPSG:4326")
     with pytest.raises(CrackgeoError, match="outside"):

@@ -25,8 +25,9 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 
-from crackgeo.aoi import pixel_transform, resolve_area
+from crackgeo.aoi import crs_named, pixel_transform, resolve_area
 from crackgeo.errors import InputError, UsageError
 from crackgeo.grid import Grid, Window
 from crackgeo.ground import pixel_size_m, small_units
@@ -168,32 +169,44 @@ def burn(shapes: Shapes, window: Window) -> NDArray[np.bool_]:
     return np.asarray(drawn > 0)
 
 
-def read_features(path: Path, spec: LabelSpec, monitor: Monitor) -> Features:
-    """Read a layer; parameters and errors as `read_labels`."""
+def read_features(
+    path: Path,
+    spec: LabelSpec,
+    monitor: Monitor,
+    option: str = "--labels",
+    may_be_empty: bool = False,
+) -> Features:
+    """Read a layer; parameters and errors as `read_labels`.
+
+    `option` is what names the file; `may_be_empty` accepts a layer without features.
+    """
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
 
     if not path.exists():
-        raise InputError(f"{path}: no such file", "check the path given to --labels")
+        raise InputError(f"{path}: no such file", f"check the path given to {option}")
     try:
         layer = spec.layer or _only_layer(path, pyogrio.list_layers(path))
         fields = [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
         width = _width_field(path, fields, spec.width_field)
         columns = [name for name in (STATUS, width) if name in fields]
         meta, _, wkb, values = pyogrio.raw.read(path, layer=layer, columns=columns, force_2d=True)
-    except (DataSourceError, DataLayerError, ValueError) as error:
+        crs = crs_named(meta["crs"])
+    except (DataSourceError, DataLayerError, CRSError, ValueError) as error:
         raise InputError(
             f"{path}: not a vector layer that can be read ({error})",
-            "give --labels a GeoPackage, Shapefile or GeoJSON with lines or polygons",
+            f"give {option} a GeoPackage, Shapefile or GeoJSON with lines or polygons",
         ) from error
     table = dict(zip(map(str, meta["fields"]), values, strict=True))
     shapes = shapely.from_wkb(wkb)
     usable = np.isin(shapely.get_type_id(shapes), _LINES + _POLYGONS) & ~shapely.is_empty(shapes)
-    if not usable.any():
-        raise InputError(f"{path}: layer {layer} holds no line or polygon", "label some cracks")
+    if not usable.any() and not (may_be_empty and len(shapes) == 0):
+        raise InputError(
+            f"{path}: layer {layer} holds no line or polygon",
+            f"give {option} a layer with some",
+        )
     if not usable.all():
         monitor.warn(f"{path}: {(~usable).sum()} features without line or polygon are left out")
-    crs = CRS.from_user_input(meta["crs"]) if meta["crs"] else None
     verdict = _verdicts(path, table.get(STATUS), len(shapes))
     width_mm = _numbers(path, width, table.get(width or ""), len(shapes))
     return Features(shapes[usable], verdict[usable], width_mm[usable], crs, STATUS in table)
@@ -205,7 +218,10 @@ def _only_layer(path: Path, found: NDArray[np.object_]) -> str:
         return "cracks"
     if len(names) != 1:
         listed = ", ".join(names) or "none"
-        raise InputError(f"{path}: which layer? It has: {listed}", "name it with --layer")
+        raise InputError(
+            f"{path}: which layer? It has: {listed}",
+            "name it with --layer where there is that option, or export it into a file of its own",
+        )
     return names[0]
 
 

@@ -18,6 +18,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
+from crackgeo.aoi import read_polygons
 from crackgeo.errors import InputError, UsageError
 from crackgeo.files import output_errors
 from crackgeo.monitor import SILENT, Monitor
@@ -95,7 +96,8 @@ class LayerScores:
             "|---|---|---|---|---|---|",
             *(
                 f"| {1000 * a.tolerance_m:g} mm | {a.matched_m:.2f} m | {a.missed_m:.2f} m | "
-                f"{a.completeness:.1%} | {a.invented_m:.2f} m | {a.correctness:.1%} |"
+                f"{_percent(a.completeness)} | {a.invented_m:.2f} m | "
+                f"{_percent(a.correctness)} |"
                 for a in self.agreements
             ),
             "",
@@ -119,7 +121,8 @@ def score_layers(
 
     Parameters
     ----------
-    found, truth : vector files with crack lines in any CRS; rejected features do not count
+    found, truth : vector files with crack lines in any CRS; rejected features do not count; that
+        of the lines found may have none
     area : polygons to compare in, where the truth is not complete elsewhere
     tolerances_m : ascending
     monitor : warnings of features that are no lines
@@ -127,19 +130,28 @@ def score_layers(
     Raises
     ------
     InputError
-        A file is missing or unreadable, holds no line, or one has a CRS and another none.
+        A file is missing or unreadable, holds features but no line, or one has a CRS and another
+        none; nothing lies in the area.
     UsageError
         No tolerance, or one that is not positive.
     """
     if not tolerances_m or min(tolerances_m) <= 0:
         raise UsageError("a tolerance must be positive", "e.g. --tolerance 0.01,0.02")
-    layers = [read_features(path, LabelSpec(), monitor) for path in (found, truth)]
+    layers = [
+        read_features(found, LabelSpec(), monitor, "FOUND.gpkg", may_be_empty=True),
+        read_features(truth, LabelSpec(), monitor, "--truth"),
+    ]
     plane = _plane(layers[1], truth)
     lines = [_lines(f, plane, p) for f, p in zip(layers, (found, truth), strict=True)]
     if area is not None:
-        inside = shapely.union_all(_placed(read_features(area, LabelSpec(), monitor), plane, area))
+        inside = _placed(*read_polygons(area, "--area"), plane, area)
         lines = [(shapely.intersection(shapes, inside), widths) for shapes, widths in lines]
     (seen, seen_mm), (real, real_mm) = lines
+    if not shapely.length(seen).sum() + shapely.length(real).sum():
+        raise InputError(
+            f"{area or truth}: no crack line lies there, so there is nothing to compare",
+            "choose an --area with cracks in it, or check its CRS",
+        )
     agreements = tuple(_agreement(seen, real, t) for t in sorted(tolerances_m))
     errors = _width_errors(seen, seen_mm, real, real_mm, max(tolerances_m))
     return LayerScores(
@@ -163,7 +175,7 @@ def write_layer_scores(scores: LayerScores, folder: Path) -> None:
 
 def _plane(features: Features, path: Path) -> CRS | None:
     """A plane with true metres around the features: azimuthal equidistant at their middle."""
-    if features.crs is None:
+    if features.crs is None or features.crs.is_engineering:
         return None
     to_degrees = Transformer.from_crs(features.crs, "EPSG:4326", always_xy=True)
     left, bottom, right, top = shapely.total_bounds(features.shapes)
@@ -173,28 +185,30 @@ def _plane(features: Features, path: Path) -> CRS | None:
     return CRS.from_proj4(f"+proj=aeqd +lat_0={lat:.9f} +lon_0={lon:.9f} +datum=WGS84 +units=m")
 
 
-def _placed(features: Features, plane: CRS | None, path: Path) -> Shapes:
-    if (features.crs is None) != (plane is None):
+def _placed(shapes: Any, crs: CRS | None, plane: CRS | None, path: Path) -> Any:
+    """One geometry or an array of them, in the plane."""
+    is_local = crs is None or crs.is_engineering
+    if is_local != (plane is None):
         raise InputError(
-            f"{path}: {'has no CRS' if features.crs is None else 'has a CRS'}, unlike the truth",
+            f"{path}: {'has no CRS' if is_local else 'has a CRS'}, unlike the truth",
             "give all files a CRS, or none",
         )
     if plane is None:
-        return features.shapes
-    step = Transformer.from_crs(features.crs, plane, always_xy=True).transform
+        return shapes
+    step = Transformer.from_crs(crs, plane, always_xy=True).transform
 
     def project(points: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack(step(points[:, 0], points[:, 1]), axis=1)
 
-    shapes: Shapes = shapely.transform(features.shapes, project)
-    return shapes
+    return shapely.transform(shapes, project)
 
 
 def _lines(features: Features, plane: CRS | None, path: Path) -> tuple[Shapes, NDArray[np.float64]]:
-    shapes = _placed(features, plane, path)
-    kept = (shapely.get_dimensions(shapes) == 1) & (features.verdict != REJECTED)
-    if not kept.any():
+    shapes: Shapes = _placed(features.shapes, features.crs, plane, path)
+    is_line = shapely.get_dimensions(shapes) == 1
+    if len(shapes) and not is_line.any():
         raise InputError(f"{path}: holds no crack line", "only lines can be compared")
+    kept = is_line & (features.verdict != REJECTED)
     return shapes[kept], features.width_mm[kept]
 
 
@@ -235,6 +249,10 @@ def _stations(lines: Shapes) -> tuple[Shapes, NDArray[np.int64]]:
 
 def _share(part: float, rest: float) -> float:
     return part / (part + rest) if part + rest else float("nan")
+
+
+def _percent(share: float) -> str:
+    return "-" if _known(share) is None else f"{share:.1%}"
 
 
 def _known(share: float) -> float | None:

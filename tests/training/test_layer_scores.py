@@ -65,6 +65,39 @@ def test_layers_in_different_crs_are_compared_on_the_ground(truth, tmp_path):
     assert scores.agreements[0].right_m == pytest.approx(3.0, rel=2e-3)
 
 
+def test_a_layer_without_cracks_misses_all(truth, tmp_path, capsys):
+    found = write_lines(tmp_path / "found.gpkg", [], width_mm=[])
+    scores = score_layers(found, truth)
+    assert {a.completeness for a in scores.agreements} == {0.0}
+    assert (scores.width_mae_mm, scores.width_stations) == (None, 0)
+    assert "| 0.0% | 0.00 m | - |" in scores.to_markdown()
+
+
+def test_an_area_is_made_of_polygons_that_meet_cracks(truth, tmp_path):
+    with pytest.raises(InputError, match="polygons") as caught:
+        score_layers(truth, truth, truth)
+    assert "--aoi" not in str(caught.value)
+    away = write_polygons(tmp_path / "away.gpkg", [[(0, 900), (9, 900), (9, 990)]])
+    with pytest.raises(InputError, match="nothing to compare"):
+        score_layers(truth, truth, away)
+    with pytest.raises(InputError, match="no such file") as caught:
+        score_layers(tmp_path / "none.gpkg", truth)
+    assert "--labels" not in caught.value.remedy
+
+
+def test_layers_of_a_raster_without_crs_have_none(tmp_path):
+    """crackgeo writes them with the CRS that a GeoPackage has for that."""
+    paths = [tmp_path / "found.gpkg", tmp_path / "truth.gpkg"]
+    undefined = 'LOCAL_CS["Undefined Cartesian SRS",UNIT["Meter",1]]'
+    for path, crs in zip(
+        paths, (undefined, 'LOCAL_CS["Bridge deck",UNIT["Meter",1]]'), strict=True
+    ):
+        write_lines(path, TRUE, crs=crs)
+    assert score_layers(*paths).agreements[0].completeness == 1
+    area = write_polygons(tmp_path / "a.gpkg", [[(0, 0), (350, 0), (350, 150)]], crs=undefined)
+    assert score_layers(*paths, area).agreements[0].completeness == 1
+
+
 @pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
 def test_layers_that_cannot_be_compared(truth, tmp_path):
     bare = write_lines(tmp_path / "bare.gpkg", TRUE, crs=None)
