@@ -9,7 +9,6 @@ Two runs with the same record give the same bytes: nothing but the record's time
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from . import schema
 from .files import atomic_output, output_errors
+from .jsontext import to_json
 from .schema import LayerSchema
 from .symbology import style_qml
 from .vectors import FeatureTable, Vectors
@@ -195,7 +195,7 @@ def _run_columns(run: RunRecord, vectors: Vectors) -> dict[str, NDArray[Any]]:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return to_json(value, sort_keys=True, ensure_ascii=False)
 
 
 def _naive_utc(time: datetime) -> datetime:

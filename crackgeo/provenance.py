@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from .jsontext import to_json
 from .models.protocol import ModelInfo
 from .specs import VectorSpec
 
@@ -55,7 +56,7 @@ class Provenance:
 
     def to_tags(self) -> dict[str, str]:
         """As metadata of a GeoTIFF."""
-        return {TAG: json.dumps(asdict(self), sort_keys=True)}
+        return {TAG: to_json(asdict(self), sort_keys=True)}
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> Provenance | None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from .files import atomic_output
+from .jsontext import to_json
 from .layers import RunRecord
 from .monitor import Monitor
 
@@ -84,8 +83,4 @@ def write_report(
     run = {**asdict(record), "seconds": record.seconds}
     report = {"run": run, "result": dict(result)}
     with atomic_output(path, overwrite) as part:
-        part.write_text(json.dumps(report, indent=2, default=_plain), encoding="utf-8")
-
-
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+        part.write_text(to_json(report, indent=2), encoding="utf-8")

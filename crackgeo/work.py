@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from .errors import ResourceError, UsageError
 from .files import check_output, output_errors, remove_leftovers, write_safely
+from .jsontext import to_json
 from .monitor import SILENT, Monitor
 
 BANDS = "*/rows-*.tif"  # what is worth keeping
@@ -128,7 +129,7 @@ class WorkFolder:
         UsageError
             The work here belongs to a run with other options, model or input.
         """
-        identity = json.loads(json.dumps(identity))
+        identity = json.loads(to_json(identity))  # as it will be read
         remove_leftovers(self.output)
         if self.is_begun and self.resume:
             run = json.loads((self.path / _RUN).read_text())
@@ -142,7 +143,7 @@ class WorkFolder:
         run = {"started": started.isoformat(), "identity": identity}
         with output_errors(self.path):
             self._clear()
-            write_safely(self.path / _RUN, json.dumps(run, indent=1).encode())
+            write_safely(self.path / _RUN, to_json(run, indent=1).encode())
         return started
 
     def folder(self, name: str) -> Path:

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "crackgeo"
 
 # from the bottom up: a module may import those of its own line and of the lines before it
 LAYERS = [
-    {"version", "errors"},
+    {"version", "errors", "jsontext"},
     {"monitor", "specs", "grid", "results"},
     {"ground", "tiling", "fill", "vectors", "schema", "files", "work"},
     {"collar", "dataset", "gaps", "georeference", "resample", "source", "stretch", "scaling"},

@@ -8,6 +8,7 @@ import pytest
 from fakes import IdentityModel
 from rasters import write
 
+from crackgeo import cli
 from crackgeo.errors import UsageError
 from crackgeo.monitor import Monitor
 from crackgeo.pipeline import map_cracks, predict_raster
@@ -43,6 +44,28 @@ def test_predict_says_what_it_did_and_left_out(tmp_path):
     assert (said["result"]["tiles_run"], said["result"]["left_out"]) == (1, ["b.tif"])
     with pytest.raises(UsageError, match=r"p\.json: exists already"):
         predict_raster(survey, tmp_path / "q.tif", **options)
+
+
+def strict_json(text):
+    def refuse(word):
+        raise AssertionError(f"{word} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_numbers_that_json_has_no_word_for_are_text(tmp_path, capfd):
+    pixels = np.full((3, 60, 80), 7, np.float32)
+    pixels[:, :, :20] = np.nan
+    path, out, report = tmp_path / "a.tif", tmp_path / "o.gpkg", tmp_path / "o.json"
+    write(path, pixels, nodata=np.nan)
+    assert cli.run(["info", str(path), "--no-timing", "--json"]) == 0
+    assert strict_json(capfd.readouterr().out)["nodata"] == "nan"
+    map_cracks(path, out, model=IdentityModel(), nodata=-np.inf, report=report)
+    assert strict_json(report.read_text())["run"]["options"]["nodata"] == "-inf"
+    with sqlite3.connect(out) as database:
+        (options,) = database.execute("SELECT options FROM runs").fetchone()
+    database.close()
+    assert strict_json(options)["nodata"] == "-inf"
 
 
 def test_the_table_and_the_file_agree(tmp_path):

@@ -94,6 +94,13 @@ def test_a_part_and_an_area_go_on_too(survey, tmp_path):
     assert (tmp_path / "p.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
 
 
+def test_an_option_that_is_no_number_is_the_same_one_again(tmp_path):
+    survey = write(tmp_path / "survey.tif", picture(1700, 600).astype(np.float32))
+    stopped(survey, tmp_path / "p.tif", nodata=np.nan)
+    options = {"nodata": np.nan, "resume": True}
+    predict_raster(survey, tmp_path / "p.tif", model=ContextModel(1), **options)
+
+
 def draw_area(folder, right):
     """A folder with a shapefile, as some programs name their areas."""
     folder.mkdir(exist_ok=True)

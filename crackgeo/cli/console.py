@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any, ClassVar
 import click
 
 from ..errors import CrackgeoError
+from ..jsontext import to_json
 from ..monitor import Monitor
 
 LEFT_OUT = 6  # exit code: done, but something of the input could not be read and was left out
@@ -50,7 +50,7 @@ class Console:
 
     def event(self, event: str, **content: Any) -> None:
         """Write one JSON event on stdout."""
-        print(json.dumps({"event": event, **content}), flush=True)
+        print(to_json({"event": event, **content}), flush=True)
 
     def note(self, message: str) -> None:
         """Say something on stderr, unless quiet."""
@@ -80,7 +80,7 @@ class Console:
         if self.progress == "json":
             self.event("result", **values)
         elif self.as_json:
-            print(json.dumps(values, indent=2), flush=True)
+            print(to_json(values, indent=2), flush=True)
         elif self.verbosity >= 0:
             print(text, flush=True)
 
