@@ -241,7 +241,7 @@ def open_image(
     gsd_m : ground pixel size of the analysis grid in metres (local units without a CRS);
         None keeps the raster's own pixels
     monitor : told of a missing CRS, a missing georeference, an affine fit through control
-        points, a `gsd_m` finer than the raster, missing data that is not marked
+        points, a `gsd_m` finer than the raster, missing data that is not marked or seems not to be
     on_error : "skip" takes blocks that cannot be read as holding no data
 
     Raises
@@ -272,7 +272,7 @@ def open_image(
         _tell_of_pixels(path, grid, monitor)
         stretch = spec.stretch
         if stretch is None and source.dtype != np.uint8:
-            stretch = percentile_stretch(source)
+            stretch = percentile_stretch(source, monitor)
     except BaseException:
         dataset.close()
         raise

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .grid import Window
+from .grid import Floats, Window
+from .monitor import SILENT, Monitor
 from .source import Pixels, Source
 
 Stretch = tuple[float, float]
@@ -14,6 +15,7 @@ PERCENTILES = (1, 99)
 _LATTICE = 24  # windows a side; 576 windows touch at most as many blocks of a tiled file
 _SAMPLE_PX = 64  # side of a sampled window
 _PART_PX = 2**20
+_FILL_SHARE = 0.001  # of the pixels; fewer are dead or glaring ones
 _NO_DATA: Stretch = (0.0, 1.0)
 
 
@@ -36,8 +38,10 @@ def apply_stretch(values: Pixels, stretch: Stretch | None) -> NDArray[np.uint8]:
     return np.asarray(np.rint(scaled), np.uint8)
 
 
-def percentile_stretch(source: Source) -> Stretch:
+def percentile_stretch(source: Source, monitor: Monitor = SILENT) -> Stretch:
     """The 1st and 99th percentile of a raster's valid values, all bands together.
+
+    Warns where one of the values seems to stand for no data, which the raster does not mark.
 
     One pair for all bands keeps the colour balance. The values come from a fixed lattice of
     windows, so that the effort is bounded on any size; a raster of up to 1536 px a side is
@@ -46,8 +50,34 @@ def percentile_stretch(source: Source) -> Stretch:
     sample = sample_values(source)
     if sample.size == 0:
         return _NO_DATA
-    low, high = np.percentile(sample.astype(np.float64), PERCENTILES)
+    values = sample.astype(np.float64)
+    fill = find_fill(values)
+    if fill is not None:
+        named = f"{fill:g}" if float(f"{fill:g}") == fill else repr(fill)
+        monitor.warn(
+            f"{source.dataset.name}: many of its pixels are {named}, far from all others; if that "
+            f"marks missing data, say --nodata={named}: taken as brightness it leaves the rest "
+            "without contrast"
+        )
+    low, high = np.percentile(values, PERCENTILES)
     return float(low), float(high if high > low else low + 1)
+
+
+def find_fill(values: Floats) -> float | None:
+    """A value that looks like a mark of missing data, such as -9999; None if there is none.
+
+    The least or the greatest, which many share, and further from the others than they reach.
+    """
+    for fill in (values.min(), values.max()):
+        others = values[values != fill]
+        if others.size == 0 or values.size - others.size < _FILL_SHARE * values.size:
+            continue
+        low, high = others.min(), others.max()
+        with np.errstate(over="ignore"):  # of marks near the largest number
+            gap = max(low - fill, fill - high)
+        if gap > high - low > 0:
+            return float(fill)
+    return None
 
 
 def has_data(source: Source) -> bool:

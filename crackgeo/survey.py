@@ -102,8 +102,8 @@ def inspect_raster(
         As `map_cracks` would.
     """
     spec = BandSpec(bands, stretch, nodata)
-    raster = describe(input, spec, gsd_m, monitor)
-    with open_image(input, spec, gsd_m) as image:
+    raster = describe(input, spec, gsd_m)
+    with open_image(input, spec, gsd_m, monitor) as image:
         area = resolve_area(image.grid, bbox, aoi)
         plan = TilePlan(image.grid.shape, area.window, TileSpec(overlap_px=overlap_px))
         share, counted = _share_with_data(image, area, plan)

@@ -177,6 +177,34 @@ def test_stretch_of_a_constant_raster_divides_by_nothing():
 # ---------------------------------------------------------------- marks of missing data
 
 
+@pytest.mark.parametrize(
+    ("dtype", "fill"),
+    [("float32", -9999), ("float64", -3.4e38), ("float64", -np.finfo(float).max), ("int16", -32768),
+     ("uint16", 65535)],
+)  # fmt: skip
+def test_what_seems_to_mark_missing_data_is_told(tmp_path, dtype, fill):
+    values = picture().astype(dtype)
+    monitor, warnings = listening()
+    with open_image(write(tmp_path / "a.tif", values), monitor=monitor):
+        assert not warnings
+    values[:, :, :10] = fill
+    path = write(tmp_path / "b.tif", values)
+    with open_image(path, monitor=monitor):
+        assert len(warnings) == 1
+    named = float(warnings[0].split("--nodata=")[1].split(": ")[0])
+    with open_image(path, BandSpec(nodata=named), monitor=monitor) as image:
+        assert not image.read(image.grid.window)[1][:, :10].any()
+        assert len(warnings) == 1
+
+
+def test_two_values_are_a_picture(tmp_path):
+    values = np.zeros((1, 90, 120), np.float32)
+    values[:, 40:50] = 1
+    monitor, warnings = listening()
+    with open_image(write(tmp_path / "a.tif", values, nodata=-1), monitor=monitor):
+        assert not warnings
+
+
 def test_nodata_value_needs_all_bands(tmp_path):
     rgb = picture()
     rgb[:, :, :60] = 0

@@ -290,7 +290,7 @@ def test_a_picture_looks_for_the_stretch_of_a_raster_once(tmp_path, monkeypatch)
     survey, _ = place_rasters([path], BandSpec())
     looks = []
     real = raster.percentile_stretch
-    monkeypatch.setattr(raster, "percentile_stretch", lambda s: looks.append(s) or real(s))
+    monkeypatch.setattr(raster, "percentile_stretch", lambda *a: looks.append(a) or real(*a))
     image = SurveyImage(survey, BandSpec(), tmp_path)
     first, _ = image.read(Window(0, 0, 100, 200))
     again, _ = image.read(Window(0, 0, 100, 200))
