@@ -179,7 +179,8 @@ def open_probability(path: str | Path, monitor: Monitor = SILENT) -> Probability
     """Open a raster of crack probabilities, crackgeo's own or another program's.
 
     Taken as probabilities: values with a band scale; floats from 0 to 1; uint8 from 0 to 255;
-    masks of 0 and 1 in any integer type.
+    masks of 0 and 1 in any integer type. Of integers without a scale 0 is no crack even where the
+    file calls it no data.
 
     Parameters
     ----------
@@ -197,6 +198,12 @@ def open_probability(path: str | Path, monitor: Monitor = SILENT) -> Probability
             _check_one_band(dataset)
             # a colour table is for looking at; the values are what counts
             plan = replace(plan_bands(dataset, BandSpec(bands=(1,))), palette=None)
+            if _has_background_as_nodata(dataset):
+                plan = replace(plan, nodata=(None,))
+                monitor.warn(
+                    f"{path}: its nodata value, 0, is its background, which is taken as surveyed; "
+                    "mark ground that was not surveyed with another value"
+                )
             source = Source(dataset, plan)
             grid, _ = grid_of(dataset, monitor)
             tags = {k: v for k, v in dataset.tags().items() if k != "AREA_OR_POINT"}
@@ -205,6 +212,16 @@ def open_probability(path: str | Path, monitor: Monitor = SILENT) -> Probability
         dataset.close()
         raise
     return ProbabilityRaster(Path(path), source, grid, scaling, tags)
+
+
+def _has_background_as_nodata(dataset: DatasetReader) -> bool:
+    """Whether 0 is called no data in a mask or in 8-bit probabilities without a scale.
+
+    Programs that write masks tag them so to see through them; ground without a crack would
+    count as not surveyed, and cracks, with no background beside them, have no width.
+    """
+    is_plain = (dataset.scales[0], dataset.offsets[0]) == (1.0, 0.0)
+    return is_plain and dataset.nodata == 0 and np.dtype(dataset.dtypes[0]).kind in "iu"
 
 
 def _check_one_band(dataset: DatasetReader) -> None:

@@ -20,7 +20,7 @@ from .files import check_output
 from .grid import Grid, Window
 from .ground import has_ground_units
 from .layers import RunRecord, write_geopackage
-from .monitor import Monitor
+from .monitor import SILENT, Monitor
 from .predict_job import Share
 from .probability import open_probability
 from .provenance import Provenance
@@ -81,13 +81,14 @@ def run_vectorization(
     from .vectorize import vectorize, warm_up  # numba: not before it is needed
 
     started, begun = time.monotonic(), begun or datetime.now(UTC)
+    listener = monitor if clock is None else SILENT  # the first half of a run has told all
     clock = clock or StageClock(monitor)
     monitor = clock.monitor
     check_output(output, overwrite)
     monitor.step("prepare", 0, 1)
     warm_up()  # the first run on a machine compiles for a minute; the bar says so
     monitor.step("prepare", 1, 1)
-    with open_probability(input) as raster:
+    with open_probability(input, listener) as raster:
         source = Provenance.from_tags(raster.tags) or describe_input(input, {})
         spec = source.vector_spec(*rules[:4])
         vectors = vectorize(

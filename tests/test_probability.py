@@ -18,6 +18,7 @@ from rasters import TRANSFORM, UTM, picture, write
 
 from crackgeo.bands import RowBands
 from crackgeo.errors import InputError, ResourceError, UsageError
+from crackgeo.georeference import PIXEL_TRANSFORM
 from crackgeo.grid import Grid, Window
 from crackgeo.monitor import Monitor
 from crackgeo.probability import open_probability, publish_probability
@@ -82,7 +83,7 @@ def test_the_file_is_a_cog_that_explains_itself(tmp_path):
         (Affine(0.001, 0.002, 5e5, 0.002, -0.001, 5.4e6), WKT),
         (Affine(0.002, 0.001, 5e5, 0, 0.003, 5.4e6), WKT),
         (TRANSFORM, None),
-        (Affine.identity(), None),
+        (PIXEL_TRANSFORM, None),
     ],
     ids=["rotated", "sheared south-up", "local", "pixels"],
 )
@@ -132,6 +133,7 @@ from pathlib import Path
 from affine import Affine
 from crackgeo.bands import RowBands
 from crackgeo.errors import ResourceError
+from crackgeo.georeference import PIXEL_TRANSFORM
 from crackgeo.grid import Grid
 from crackgeo.probability import publish_probability
 warnings.simplefilter("error")
@@ -280,8 +282,12 @@ def test_masks_of_0_and_255(tmp_path):
 def test_a_background_of_nodata_is_told(tmp_path):
     values = np.eye(50, dtype=np.uint8)
     codes, warning = heard(write(tmp_path / "p.tif", values, nodata=0))
-    np.testing.assert_array_equal(codes, np.where(values, 254, PROB_NODATA))
-    assert "not surveyed" in warning
+    np.testing.assert_array_equal(codes, values * 254)
+    assert "background, which is taken as surveyed" in warning
+    shares = values * np.float32(0.5)  # of these another program may well mean it
+    codes, warning = heard(write(tmp_path / "f.tif", shares, nodata=0))
+    np.testing.assert_array_equal(codes, np.where(values, 127, PROB_NODATA))
+    assert "where it is 0 is not surveyed" in warning
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -7,6 +7,7 @@ import rasters
 import shapely
 import synth
 
+from crackgeo.monitor import Monitor
 from crackgeo.pipeline import vectorize_raster
 from crackgeo.specs import PROB_SCALE
 
@@ -35,6 +36,21 @@ def test_hairlines_from_file_to_geopackage(tmp_path):
     found = shapely.union_all(gpd.read_file(tmp_path / "out.gpkg", layer="cracks").geometry)
     truths = shapely.points(*(rasters.TRANSFORM @ tuple(np.concatenate(lines).T)))
     assert (shapely.distance(found, truths) < PIXEL_M).mean() > 0.97
+
+
+def test_a_mask_has_the_same_widths_with_its_background_as_nodata(tmp_path):
+    truth = synth.render("line", synth.line(150, 20, np.random.default_rng(0)), 6.0)
+    mask = (truth.probability > 0.5).astype(np.uint8)
+    results, heard = [], []
+    for name, marks in (("plain.tif", {}), ("tagged.tif", {"nodata": 0})):
+        rasters.write(tmp_path / name, mask, **marks)
+        monitor = Monitor(on_warning=heard.append)
+        out = tmp_path / f"{name}.gpkg"
+        results.append(vectorize_raster(tmp_path / name, out, monitor=monitor))
+    plain, tagged = results
+    assert tagged.surveyed_m2 == plain.surveyed_m2
+    assert tagged.width_mean_mm == plain.width_mean_mm
+    assert any("background" in text for text in heard)
 
 
 def test_stations_reach_the_geopackage(tmp_path):
