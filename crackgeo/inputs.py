@@ -23,7 +23,8 @@ def find_inputs(inputs: StrPath | Iterable[StrPath]) -> list[Path]:
     ----------
     inputs : one or several of: a raster (also an address); a folder, which stands for the
         rasters in it by name; a pattern with `*`, `?` or `[...]`; a file ending in .txt that
-        names one of these a line, seen from its own folder, where lines with # are comments
+        names one of these a line, seen from its own folder, where lines with # are comments and
+        quotes around a line do not count
 
     Raises
     ------
@@ -68,7 +69,9 @@ def _matches(pattern: Path) -> list[Path]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        # with the mark that editors on Windows begin a file with, and quoted as its Explorer copies
+        text = path.read_text(encoding="utf-8-sig")
+        lines = [line.strip().strip('"') for line in text.splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a list of rasters ({error})", "one path a line") from error
     named = [line for line in lines if line and not line.startswith("#")]

@@ -64,6 +64,12 @@ def test_inputs_are_files_folders_patterns_and_lists(tmp_path, monkeypatch):
     assert find_inputs("nonesuch.tif") == [Path("nonesuch.tif")]
 
 
+def test_a_list_may_come_from_windows(tmp_path):
+    text = f'\ufeff"{tmp_path / "a b.tif"}"\r\nc.tif\r\n'
+    (tmp_path / "list.txt").write_bytes(text.encode())
+    assert find_inputs(tmp_path / "list.txt") == [tmp_path / "a b.tif", tmp_path / "c.tif"]
+
+
 @pytest.mark.parametrize(
     ("name", "words"), [("*.jp2", "matches no"), ("empty", "without"), ("empty.txt", "without")]
 )
