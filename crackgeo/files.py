@@ -13,6 +13,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -134,6 +135,7 @@ class AtomicOutput:
         self.target = Path(target)
         self.overwrite = overwrite
         self._token = _token()
+        self._waits = False  # for others to appear with
 
     @property
     def path(self) -> Path:
@@ -155,10 +157,13 @@ class AtomicOutput:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.discard()
+        if not self._waits:
+            self.discard()
 
     def commit(self) -> None:
         """Make the file at `path` safe on the disk and let it appear as the target.
+
+        One of several that appear together (see `all_or_none`) waits for the others.
 
         Raises
         ------
@@ -167,13 +172,28 @@ class AtomicOutput:
         UsageError
             The target has appeared meanwhile and `overwrite` is not set.
         """
+        self._check_target()
+        with output_errors(self.target):
+            _sync(self.path)
+        together = _together.get()
+        if together is not None and self.target in together.targets:
+            together.waiting.append(self)
+            self._waits = True
+        else:
+            self.appear()
+
+    def appear(self) -> None:
+        """Let what is safe on the disk appear; errors as `commit`."""
+        self._check_target()
+        with output_errors(self.target):
+            _rename(self.path, self.target)
+        self.discard()
+
+    def _check_target(self) -> None:
         if self.target.exists() and not self.overwrite:
             raise UsageError(
                 f"{self.target}: was made by someone else meanwhile", "add --overwrite"
             )
-        with output_errors(self.target):
-            _appear(self.path, self.target)
-        self.discard()
 
     def discard(self) -> None:
         """Remove all temporary files, those that libraries put beside them included."""
@@ -184,7 +204,15 @@ class AtomicOutput:
         _unfinished.discard(self)
 
 
+class _Together(NamedTuple):
+    """Outputs that appear together, and those of them that are ready."""
+
+    targets: frozenset[Path]
+    waiting: list[AtomicOutput]
+
+
 _unfinished: set[AtomicOutput] = set()
+_together: ContextVar[_Together | None] = ContextVar("together", default=None)
 
 
 def discard_unfinished() -> None:
@@ -207,17 +235,28 @@ def atomic_output(target: Path, overwrite: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def all_or_none(outputs: Iterable[Path | None]) -> Iterator[None]:
-    """Remove the outputs that have appeared if the run that makes them fails later on.
+    """Let outputs that are committed in the block appear together at its end, or none of them.
 
-    Those that were there before stay as they are then.
+    If the block fails, those that were there before stay as they are. At its end only renames are
+    left to do; should one fail all the same, the outputs before it that are new are removed.
     """
-    new = [path for path in outputs if path is not None and not path.exists()]
+    together = _Together(frozenset(path for path in outputs if path is not None), [])
+    token = _together.set(together)
+    new: list[Path] = []
     try:
         yield
+        for output in together.waiting:
+            is_new = not output.target.exists()
+            output.appear()
+            new += [output.target] if is_new else []
     except BaseException:
         for path in new:
             path.unlink(missing_ok=True)
         raise
+    finally:
+        _together.reset(token)
+        for output in together.waiting:
+            output.discard()
 
 
 @contextmanager
@@ -313,6 +352,11 @@ def _beside(target: Path, token: str) -> Path:
 def _appear(part: Path, target: Path) -> None:
     """Give a file its name once its contents are on the disk."""
     _sync(part)
+    _rename(part, target)
+
+
+def _rename(part: Path, target: Path) -> None:
+    """Give a file its name, on the disk too."""
     os.replace(part, target)
     with suppress(OSError):  # not every file system syncs folders
         _sync(target.parent)

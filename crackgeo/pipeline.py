@@ -78,36 +78,37 @@ def map_cracks(
         [*rasters, *options.files],
     )
     outputs = output, kept, picture, record_to
-    with WorkFolder(output, resume, overwrite, monitor) as work, all_or_none(outputs):
-        for path in filter(None, (kept, picture, record_to)):
-            check_output(path, work.may_replace)
-        first = run_prediction(rasters, kept, options, work, stages.monitor)
-        result, vectors, record = run_vectorization(
-            first.raster,
-            output,
-            rules,
-            work.may_replace,
-            monitor,
-            stages,
-            first.started,
-            first.shares,
-            first.window,
-        )
-        if picture is not None:
-            write_quicklook(
-                picture,
-                first.image,
-                vectors,
-                first.image.survey.grid,
-                name=first.name,
-                window=first.window,
-                overwrite=work.may_replace,
-                monitor=monitor,
+    with WorkFolder(output, resume, overwrite, monitor) as work:
+        with all_or_none(outputs):
+            for path in filter(None, (kept, picture, record_to)):
+                check_output(path, work.may_replace)
+            first = run_prediction(rasters, kept, options, work, stages.monitor, picture)
+            result, vectors, record = run_vectorization(
+                first.raster,
+                output,
+                rules,
+                work.may_replace,
+                monitor,
+                stages,
+                first.started,
+                first.shares,
+                first.window,
             )
-        seconds = time.monotonic() - clock
-        both = MapResult(first.result, result, kept, picture, seconds)
-        if record_to is not None:
-            write_report(record_to, record, both.to_dict(), work.may_replace)
+            if picture is not None:
+                write_quicklook(
+                    picture,
+                    first.image,
+                    vectors,
+                    first.image.survey.grid,
+                    name=first.name,
+                    window=first.window,
+                    overwrite=work.may_replace,
+                    monitor=monitor,
+                )
+            seconds = time.monotonic() - clock
+            both = MapResult(first.result, result, kept, picture, seconds)
+            if record_to is not None:
+                write_report(record_to, record, both.to_dict(), work.may_replace)
         work.finish()
     return both
 
@@ -148,13 +149,14 @@ def predict_raster(
     record_to = Path(report) if report else None
     check_names([(output, GEOTIFF), (record_to, JSON)], [*rasters, *options.files])
     outputs = output, record_to
-    with WorkFolder(output, resume, overwrite, monitor) as work, all_or_none(outputs):
-        if record_to is not None:
-            check_output(record_to, work.may_replace)
-        done = run_prediction(rasters, output, options, work, stages.monitor)
-        if record_to is not None:
-            record = run_record(done.source, {}, done.started, stages)
-            write_report(record_to, record, done.result.to_dict(), work.may_replace)
+    with WorkFolder(output, resume, overwrite, monitor) as work:
+        with all_or_none(outputs):
+            if record_to is not None:
+                check_output(record_to, work.may_replace)
+            done = run_prediction(rasters, output, options, work, stages.monitor)
+            if record_to is not None:
+                record = run_record(done.source, {}, done.started, stages)
+                write_report(record_to, record, done.result.to_dict(), work.may_replace)
         work.finish()
     return done.result
 

@@ -122,7 +122,7 @@ class Job:
         """The tiles of a part of a raster."""
         return TilePlan(part.member.grid.shape, window, self.options.tiles)
 
-    def needs(self, output: Path | None) -> list[Need]:
+    def needs(self, output: Path | None, picture: Path | None = None) -> list[Need]:
         """Disk that the run will take; `output` is the probability raster if it is kept."""
         pixels = left = 0.0
         spec = replace(self.options.band_spec, stretch=(0.0, 1.0))  # spares looking for it
@@ -135,7 +135,7 @@ class Job:
                 pixels += found
                 left += found * part.rest_share
         layers = None if self.work.output == output else self.work.output
-        return needs_of(left, pixels, layers, self.work.path, output)
+        return needs_of(left, pixels, layers, self.work.path, output, picture)
 
     def run(self) -> tuple[Share, ...]:
         """Predict what is not there yet; gives what is there then."""

@@ -73,6 +73,7 @@ def run_prediction(
     options: PredictOptions,
     work: WorkFolder,
     monitor: Monitor,
+    picture: Path | None = None,
 ) -> Prediction:
     """Predict into the work folder, or go on there, and keep a final copy if asked to.
 
@@ -81,6 +82,7 @@ def run_prediction(
     output : where to keep the probabilities as a cloud-optimised GeoTIFF, None for nowhere;
         that form costs a second copy and overviews
     work : of this run, locked
+    picture : will be drawn later on; None for nowhere
     """
     clock = time.monotonic()
     survey, errors = place_rasters(inputs, options.band_spec, options.crs, options.gsd_m)
@@ -96,7 +98,7 @@ def run_prediction(
         source = source.with_model(computer.info, " ".join(ran_on))
         started = work.begin(_identity(source, options, survey, area))
         job = Job(survey, area, options, computer, work, monitor)
-        check_space(job.needs(output))
+        check_space(job.needs(output, picture))
         shares = job.run()
     if job.counts.pixels_valid == 0:
         work.finish()

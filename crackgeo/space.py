@@ -24,6 +24,7 @@ from .raster import ImageRaster
 WORK_BYTES_PER_PX = 0.4
 LAYERS_BYTES_PER_PX = 0.1
 RASTER_BYTES_PER_PX = 0.8
+PICTURE_BYTES = 10_000_000  # 1600 x 1600 px of noise, which PNG cannot make smaller, and a margin
 TEMPORARY_BYTES = 50_000_000  # what GDAL, SQLite and Dask put into the folder for temporary files
 _SAMPLE = 24  # points a side that tell how much of a raster holds data
 
@@ -45,7 +46,12 @@ class Need:
 
 
 def needs_of(
-    pixels_left: float, pixels: float, layers: Path | None, work: Path, raster: Path | None
+    pixels_left: float,
+    pixels: float,
+    layers: Path | None,
+    work: Path,
+    raster: Path | None,
+    picture: Path | None = None,
 ) -> list[Need]:
     """What a run takes.
 
@@ -53,7 +59,7 @@ def needs_of(
     ----------
     pixels_left : pixels with data whose probabilities are not there yet
     pixels : all of them
-    layers, raster : the outputs, None for one that is not wanted
+    layers, raster, picture : the outputs, None for one that is not wanted
     work : the work folder
     """
     needs = [
@@ -65,6 +71,8 @@ def needs_of(
         needs.append(Need("the probability raster", raster.parent, size))
     if layers is not None:
         needs.append(Need("the layers", layers.parent, pixels * LAYERS_BYTES_PER_PX))
+    if picture is not None:
+        needs.append(Need("the picture", picture.parent, PICTURE_BYTES))
     return needs
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from crackgeo import files
 from crackgeo.errors import Cancelled, ResourceError, UsageError
-from crackgeo.files import AtomicOutput, atomic_output, check_output, output_errors
+from crackgeo.files import AtomicOutput, all_or_none, atomic_output, check_output, output_errors
 
 
 def names(folder):
@@ -46,6 +46,43 @@ def test_leaving_without_commit_removes_all(tmp_path):
         output.path.touch()
         output.scratch("rows").touch()
     assert names(tmp_path) == []
+
+
+def write_together(folder, *, fail=False):
+    a, b, other = (folder / name for name in ("a.txt", "b.txt", "other.txt"))
+    with all_or_none([a, None, b]):
+        for path in (a, b, other):
+            with atomic_output(path, overwrite=True) as part:
+                part.write_text("new")
+        assert other.read_text() == "new"
+        assert not b.exists()
+        if fail:
+            raise Cancelled
+
+
+def test_outputs_appear_together_or_not_at_all(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(Cancelled):
+        write_together(tmp_path, fail=True)
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt", "other.txt"]
+    write_together(tmp_path)
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"new"}
+    assert names(tmp_path) == ["a.txt", "b.txt", "other.txt"]
+
+
+def test_a_rename_that_fails_leaves_nothing_new(tmp_path, monkeypatch):
+    real = os.replace
+
+    def refuse_b(source, target):
+        if target.name == "b.txt":
+            raise PermissionError(errno.EACCES, "open elsewhere")
+        real(source, target)
+
+    monkeypatch.setattr("crackgeo.files.os.replace", refuse_b)
+    with pytest.raises(ResourceError, match=r"b\.txt"):
+        write_together(tmp_path)
+    assert names(tmp_path) == ["other.txt"]
 
 
 def test_only_its_own_temporary_files_are_removed(tmp_path):

@@ -200,7 +200,7 @@ def test_a_run_that_was_stopped_goes_on_without_the_model(survey, tmp_path):
 
 
 def test_a_run_that_fails_late_leaves_none_of_its_outputs(survey, tmp_path):
-    """Cancelled while it draws: the layers and the probabilities have appeared already."""
+    """Cancelled while it draws: the layers and the probabilities are on the disk already."""
     seen = []
     monitor = Monitor(lambda name, *_: seen.append(name), is_cancelled=lambda: "quicklook" in seen)
     more = {"probability": tmp_path / "p.tif", "quicklook": tmp_path / "q.png"}
@@ -213,6 +213,12 @@ def test_a_run_that_fails_late_leaves_none_of_its_outputs(survey, tmp_path):
     crackgeo.map_cracks(survey, tmp_path / "o.gpkg", model=model, resume=True, **more)
     assert model.tiles == 0
     assert left_in(tmp_path) == ["o.gpkg", "p.tif", "q.png", "survey.tif"]
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    seen.clear()
+    other = {"model": IdentityModel(), "monitor": monitor, "threshold": 0.9, "overwrite": True}
+    with pytest.raises(Cancelled):
+        crackgeo.map_cracks(survey, tmp_path / "o.gpkg", **other, **more)
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_raster_without_data_is_refused(tmp_path):

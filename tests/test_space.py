@@ -62,6 +62,14 @@ def test_a_probability_raster_that_is_kept_needs_more(survey, tmp_path, free):
     predict_raster(survey, tmp_path / "q.tif", model=IdentityModel())
 
 
+def test_a_picture_needs_its_own(survey, tmp_path, free):
+    free.free = 510_000
+    with pytest.raises(ResourceError, match=r"the picture 10\.0 MB"):
+        map_cracks(
+            survey, tmp_path / "o.gpkg", quicklook=tmp_path / "q.png", model=IdentityModel()
+        )
+
+
 def test_what_is_done_needs_no_more(tmp_path, free):
     survey, done = write(tmp_path / "survey.tif", picture(1700, 600), nodata=0), []
     monitor = Monitor(lambda *event: done.append(event), is_cancelled=lambda: len(done) > 7)
