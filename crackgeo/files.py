@@ -63,6 +63,8 @@ def check_names(outputs: Iterable[tuple[Path | None, Format]], inputs: Iterable[
     for path, kind in outputs:
         if path is None:
             continue
+        if not path.name:
+            raise UsageError(f"the {kind.name} to write has no name", "name a file")
         if kind.suffixes and path.suffix.lower() not in kind.suffixes:
             better = path.with_suffix(kind.suffixes[0]).name
             raise UsageError(f"{path}: what is written is a {kind.name}", f"name it {better}")

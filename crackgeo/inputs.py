@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .dataset import is_local
-from .errors import InputError
+from .errors import InputError, UsageError
 
 StrPath = str | os.PathLike[str]
 
@@ -28,11 +28,19 @@ def find_inputs(inputs: StrPath | Iterable[StrPath]) -> list[Path]:
 
     Raises
     ------
+    UsageError
+        Nothing is named, or what is given is no path.
     InputError
         A folder or list without rasters, a pattern that matches nothing, an unreadable list.
     """
-    named = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    found = [path for one in named for path in _expand(os.fspath(one), Path())]
+    try:
+        named = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+        names = [os.fspath(one) for one in named]
+    except TypeError as error:
+        raise UsageError(f"{inputs!r}: names no rasters", "give a path or several") from error
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise UsageError(f"{inputs!r}: a raster has no name", "give a path or several")
+    found = [path for name in names for path in _expand(name, Path())]
     return list(dict.fromkeys(found))
 
 

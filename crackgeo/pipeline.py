@@ -69,8 +69,7 @@ def map_cracks(
     picture = Path(quicklook) if quicklook else None
     record_to = Path(report) if report else None
     stages = StageClock(monitor)
-    rules = VectorRules(threshold, threshold_low, min_length_m, max_width_mm, stations_m)
-    rules.check()
+    rules = VectorRules(threshold, threshold_low, min_length_m, max_width_mm, stations_m).checked()
     options = PredictOptions(**prediction)
     rasters = find_inputs(inputs)
     check_names(
@@ -192,8 +191,7 @@ def vectorize_raster(
     CrackgeoError
         With the remedy in it; no output is left behind.
     """
-    rules = VectorRules(threshold, threshold_low, min_length_m, max_width_mm, stations_m)
-    rules.check()
+    rules = VectorRules(threshold, threshold_low, min_length_m, max_width_mm, stations_m).checked()
     input, output = Path(input), Path(output)
     check_names([(output, GEOPACKAGE)], [input])
     return run_vectorization(input, output, rules, overwrite, monitor)[0]

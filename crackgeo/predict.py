@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import ModelError
 from .fill import fill_invalid
 from .grid import Grid, Window
 from .models.protocol import Segmenter, StreamSegmenter
@@ -28,6 +29,7 @@ from .tiling import TilePlan
 
 READ_AHEAD = 1  # rows of tiles; hides decoding, and a row of a wide raster is 40 MB
 STAGE = "predict"
+_TOLERANCE = 0.01  # by how much probabilities may leave 0 to 1; they are cut off there
 
 T = TypeVar("T")
 Tile = tuple[Window, NDArray[np.uint8]]
@@ -213,6 +215,7 @@ def _infer(
     with closing(_predict_each(segmenter, batches())) as results:
         for probabilities in results:
             windows = running.popleft()
+            _check_shape(probabilities, (size, windows[0].height, windows[0].width))
             counts.tiles_run += len(windows)
             yield from zip(windows, probabilities, strict=False)
 
@@ -222,7 +225,27 @@ def _predict_each(
 ) -> Generator[NDArray[np.float32], None, None]:
     if isinstance(segmenter, StreamSegmenter):
         return segmenter.predict_each(batches)
-    return (segmenter.predict(images) for images in batches)
+    return (_checked(segmenter.predict(images)) for images in batches)
+
+
+def _check_shape(probabilities: NDArray[np.float32], wanted: tuple[int, int, int]) -> None:
+    """Of any model: tiles would go missing where it gives fewer."""
+    if np.shape(probabilities) != wanted:
+        raise ModelError(
+            f"the model gave an array {np.shape(probabilities)} where {wanted} was asked for",
+            "let its predict give one probability a pixel, float32 [N, height, width]",
+        )
+
+
+def _checked(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a user's own model gave; those that stream look at their numbers themselves."""
+    low, high = np.min(probabilities), np.max(probabilities)
+    if not -_TOLERANCE <= low <= high <= 1 + _TOLERANCE:  # false of NaN
+        raise ModelError(
+            f"the model gave values from {low:g} to {high:g}, not probabilities from 0 to 1",
+            "let its predict end with a sigmoid, and look for NaN in it",
+        )
+    return probabilities
 
 
 _END = object()

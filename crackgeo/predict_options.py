@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict, get_args
 
 from .aoi import Area, resolve_area
 from .errors import UsageError
@@ -14,7 +16,20 @@ from .models.protocol import Segmenter
 from .models.registry import load_model
 from .monitor import Monitor
 from .raster import ImageRaster, open_image
-from .specs import BandSpec, OnError, TileSpec
+from .specs import BandSpec, OnError, TileSpec, number, numbers, option_of
+
+_NUMBER: dict[str, type[int] | type[float]] = {
+    "batch_size": int,
+    "overlap_px": int,
+    "nodata": float,
+    "gsd_m": float,
+    "workers": int,
+}
+_NUMBERS: dict[str, tuple[type[int] | type[float], tuple[int, ...]]] = {
+    "bands": (int, (1, 3)),
+    "stretch": (float, (2,)),
+    "bbox": (float, (4,)),
+}
 
 BBox = tuple[float, float, float, float]
 StrPath = str | os.PathLike[str]
@@ -57,6 +72,11 @@ class PredictOptions:
     on_error : "skip" leaves out rasters, and blocks inside them, that cannot be read
     workers : run tiles in so many processes of this machine
     scheduler : run tiles on the workers of this Dask scheduler
+
+    Raises
+    ------
+    UsageError
+        A value is of the wrong type or out of its range, or two exclude each other.
     """
 
     model: StrPath | Segmenter = "compact"
@@ -78,6 +98,33 @@ class PredictOptions:
     def __post_init__(self) -> None:
         if self.workers is not None and self.scheduler is not None:
             raise UsageError("--workers and --scheduler exclude each other", "give one of them")
+        for name, kind in _NUMBER.items():
+            self._settle(name, partial(number, kind=kind))
+        for name, (kind, counts) in _NUMBERS.items():
+            self._settle(name, partial(numbers, kind=kind, counts=counts))
+        self._check()
+
+    def _settle(self, name: str, plain: Callable[..., Any]) -> None:
+        """Make the numbers of a field Python's own, wherever they come from."""
+        value = getattr(self, name)
+        if value is not None or getattr(type(self), name) is not None:
+            object.__setattr__(self, name, plain(value, option=option_of(name)))
+
+    def _check(self) -> None:
+        """Find what no raster and no model could make right."""
+        for name in ("workers", "batch_size"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise UsageError(f"{option_of(name)} must be 1 or more, not {count}")
+        if self.on_error not in get_args(OnError):
+            known = " or ".join(get_args(OnError))
+            raise UsageError(f"--on-error must be {known}, not {self.on_error!r}")
+        if not isinstance(self.model, str | os.PathLike | Segmenter):
+            raise UsageError(
+                f"{self.model!r} is no model",
+                "give its name, its file, or an object with info, batch_size and predict",
+            )
+        _ = self.tiles, self.band_spec  # which check themselves
 
     @property
     def is_distributed(self) -> bool:

@@ -6,8 +6,9 @@ Frozen dataclasses, checked when made; a wrong value raises `UsageError` that na
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from .errors import UsageError
 
@@ -21,6 +22,43 @@ OnError = Literal["fail", "skip"]  # what to do with rasters, and blocks, that c
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise UsageError(message)
+
+
+def option_of(field: str) -> str:
+    """The option of the command line for a field whose name ends in its unit."""
+    return "--" + re.sub("_(px|m|mm)$", "", field).replace("_", "-")
+
+
+def number(value: Any, kind: type[int] | type[float], option: str) -> Any:
+    """A number as Python has it, of NumPy's too; text, and a fraction for an int, are refused.
+
+    Raises
+    ------
+    UsageError
+        Names the option.
+    """
+    try:
+        plain = None if isinstance(value, str | bytes | bool) else kind(value)
+    except (TypeError, ValueError, OverflowError):
+        plain = None
+    if plain is None or (kind is int and plain != value):
+        wanted = "a whole number" if kind is int else "a number"
+        raise UsageError(f"{option} must be {wanted}, not {value!r}")
+    return plain
+
+
+def numbers(
+    values: Any, kind: type[int] | type[float], counts: tuple[int, ...], option: str
+) -> tuple[Any, ...]:
+    """Several numbers as a tuple; errors as `number`, and for any other count of them."""
+    wanted = " or ".join(map(str, counts))
+    try:
+        found = () if isinstance(values, str | bytes) else tuple(values)
+    except TypeError:
+        found = ()
+    if len(found) not in counts:
+        raise UsageError(f"{option} takes {wanted} numbers, not {values!r}")
+    return tuple(number(value, kind, option) for value in found)
 
 
 @dataclass(frozen=True)

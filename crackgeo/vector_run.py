@@ -27,7 +27,7 @@ from .provenance import Provenance
 from .report import StageClock, versions
 from .results import VectorizeResult
 from .sources import crack_sources
-from .specs import VectorSpec
+from .specs import VectorSpec, number, option_of
 from .vectors import FeatureTable, Vectors
 
 _PLACE = ("row", "col", "height", "width")
@@ -42,23 +42,27 @@ class VectorRules(NamedTuple):
     max_width_mm: float
     stations_m: float | None
 
-    def check(self) -> None:
-        """Find what no model could make right, before hours of work.
+    def checked(self) -> VectorRules:
+        """The same in Python's own numbers; finds what no model could make right.
 
         Raises
         ------
         UsageError
-            A number out of its range, or a low threshold above the high one.
+            No number, or one out of its range, or a low threshold above the high one.
         """
-        high = math.nextafter(1, 0) if self.threshold is None else self.threshold
+        given = self._asdict().items()
+        told = {n: v for n, v in given if v is not None or n == "max_width_mm"}
+        rules = self._replace(**{n: number(v, float, option_of(n)) for n, v in told.items()})
+        high = math.nextafter(1, 0) if rules.threshold is None else rules.threshold
         VectorSpec(
             threshold=high,
-            threshold_low=high if self.threshold_low is None else self.threshold_low,
-            min_length_m=self.min_length_m or 0.0,
-            max_width_mm=self.max_width_mm,
+            threshold_low=high if rules.threshold_low is None else rules.threshold_low,
+            min_length_m=rules.min_length_m or 0.0,
+            max_width_mm=rules.max_width_mm,
         )
-        if self.stations_m is not None and not 0 < self.stations_m < math.inf:
-            raise UsageError(f"--stations must be a positive length, not {self.stations_m:g}")
+        if rules.stations_m is not None and not 0 < rules.stations_m < math.inf:
+            raise UsageError(f"--stations must be a positive length, not {rules.stations_m:g}")
+        return rules
 
 
 def run_vectorization(

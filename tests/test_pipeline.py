@@ -10,7 +10,7 @@ from affine import Affine
 from fakes import IdentityModel
 
 import crackgeo
-from crackgeo.errors import Cancelled, InputError, ResourceError, UsageError
+from crackgeo.errors import Cancelled, InputError, ModelError, ResourceError, UsageError
 from crackgeo.monitor import Monitor
 
 UTM = Affine(0.002, 0, 500000, 0, -0.002, 5400000)
@@ -114,7 +114,7 @@ def test_a_black_border_that_nothing_marks_is_not_surveyed(tmp_path):
 
     class Inverse(IdentityModel):  # what is black is a crack
         def predict(self, images):
-            return 1 - super().predict(images) * 6
+            return np.maximum(1 - super().predict(images) * 6, 0)
 
     for name, part in (("whole", None), ("part", (500000.03, 5399998.9, 500000.9, 5399999.8))):
         crackgeo.predict_raster(
@@ -219,6 +219,87 @@ def test_a_run_that_fails_late_leaves_none_of_its_outputs(survey, tmp_path):
     with pytest.raises(Cancelled):
         crackgeo.map_cracks(survey, tmp_path / "o.gpkg", **other, **more)
     assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"workers": 0}, "--workers"),
+        ({"batch_size": 0}, "--batch-size"),
+        ({"bbox": (1, 2, 3)}, "--bbox takes 4 numbers"),
+        ({"bbox": "1,2,3,4"}, "--bbox"),
+        ({"bands": 1}, "--bands takes 1 or 3 numbers"),
+        ({"bands": (1.5, 2, 3)}, "--bands must be a whole number"),
+        ({"bands": (0, 1, 2)}, "--bands counts from 1"),
+        ({"nodata": "0"}, "--nodata must be a number"),
+        ({"gsd_m": [1]}, "--gsd must be a number"),
+        ({"overlap_px": 1.5}, "--overlap must be a whole number"),
+        ({"overlap_px": None}, "--overlap must be"),
+        ({"on_error": "ignore"}, "--on-error must be fail or skip"),
+        ({"model": 5}, "5 is no model"),
+        ({"max_width_mm": None}, "--max-width must be a number"),
+        ({"threshold": "0.5"}, "--threshold must be a number"),
+        ({"min_length_m": np.array([1, 2])}, "--min-length must be a number"),
+    ],
+)
+def test_options_that_make_no_sense(survey, tmp_path, options, words):
+    with pytest.raises(UsageError, match=words):
+        crackgeo.map_cracks(survey, tmp_path / "o.gpkg", **{"model": IdentityModel(), **options})
+    assert left_in(tmp_path) == ["survey.tif"]
+
+
+@pytest.mark.parametrize("inputs", [[], "", [""], None, b"survey.tif", [5]])
+def test_inputs_that_are_no_names(tmp_path, inputs):
+    with pytest.raises(UsageError, match="name"):
+        crackgeo.map_cracks(inputs, tmp_path / "o.gpkg")
+
+
+def test_an_output_needs_a_name(survey):
+    with pytest.raises(UsageError, match="has no name"):
+        crackgeo.map_cracks(survey, "")
+
+
+def test_numbers_may_be_numpy_s(survey, tmp_path):
+    box = 500000.4, 5400000 - 1.1, 500001.1, 5400000 - 0.3
+    options = {"gsd_m": 0.004, "overlap_px": 64, "min_length_m": 0.25}
+    crackgeo.map_cracks(survey, tmp_path / "a.gpkg", model=IdentityModel(), bbox=box, **options)
+    options = {name: np.array(value)[()] for name, value in options.items()}
+    options["min_length_m"] = np.float32(0.25)
+    crackgeo.map_cracks(
+        survey, tmp_path / "b.gpkg", model=IdentityModel(), bbox=np.array(box), **options
+    )
+    told = []
+    for name in ("a.gpkg", "b.gpkg"):
+        with sqlite3.connect(tmp_path / name) as database:
+            told += database.execute("SELECT options FROM runs").fetchall()
+        database.close()
+    assert told[0] == told[1]
+
+
+class OddModel(IdentityModel):
+    """Gives something else than it should."""
+
+    def __init__(self, odd):
+        super().__init__()
+        self.odd = odd
+
+    def predict(self, images):
+        return self.odd(super().predict(images))
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        (lambda p: p * np.float32("nan"), "nan"),
+        (lambda p: p + 2, "not probabilities"),
+        (lambda p: p[..., None], "array"),
+        (lambda p: p[:1], "array"),
+    ],
+    ids=["nan", "range", "shape", "fewer"],
+)
+def test_a_model_that_gives_no_probabilities(survey, tmp_path, odd, words):
+    with pytest.raises(ModelError, match=words):
+        crackgeo.map_cracks(survey, tmp_path / "o.gpkg", model=OddModel(odd))
 
 
 def test_a_raster_without_data_is_refused(tmp_path):

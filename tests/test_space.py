@@ -65,9 +65,7 @@ def test_a_probability_raster_that_is_kept_needs_more(survey, tmp_path, free):
 def test_a_picture_needs_its_own(survey, tmp_path, free):
     free.free = 510_000
     with pytest.raises(ResourceError, match=r"the picture 10\.0 MB"):
-        map_cracks(
-            survey, tmp_path / "o.gpkg", quicklook=tmp_path / "q.png", model=IdentityModel()
-        )
+        map_cracks(survey, tmp_path / "o.gpkg", quicklook=tmp_path / "q.png", model=IdentityModel())
 
 
 def test_what_is_done_needs_no_more(tmp_path, free):
