@@ -417,6 +417,8 @@ def test_unknown_names_and_missing_files(tmp_path):
     for path in (tmp_path / "no.safetensors", "no.safetensors", "./no"):
         with pytest.raises(ModelError, match="no such model file"):
             load_model(path)
+    with pytest.raises(ModelError, match="a folder, not a model file"):
+        load_model(tmp_path)
 
 
 def test_the_name_compact_is_the_embedded_file(monkeypatch, compact_file):

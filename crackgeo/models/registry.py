@@ -85,6 +85,8 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     own = models_home() / f"{name}.safetensors"
     if path.name == name and own.is_file():
         return own
+    if path.is_dir():
+        raise ModelError(f"{path}: a folder, not a model file", "name the file in it")
     if path.suffix or path.name != name:
         raise ModelError(f"{path}: no such model file", "check the path")
     raise ModelError(f"{name}: unknown model", "crackgeo models list shows those that are there")
