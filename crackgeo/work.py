@@ -76,12 +76,13 @@ class WorkFolder:
         return self.overwrite or (self.resume and self.is_begun)
 
     def __enter__(self) -> WorkFolder:
-        self._check()
+        self._check_output()
         with output_errors(self.path):
             try:
                 self._take()
             except (FileExistsError, FileNotFoundError):  # another run removed it in between
                 self._take()
+        self._check_work()
         owner = {"pid": os.getpid(), "host": socket.gethostname()}
         with suppress(OSError):  # it only helps others to a better message
             (self.path / _OWNER).write_text(json.dumps(owner))
@@ -95,14 +96,18 @@ class WorkFolder:
         except Timeout as error:
             raise self._busy() from error
 
-    def _check(self) -> None:
+    def _check_output(self) -> None:
         if self.resume and self.output.exists() and not self.may_replace:
             raise UsageError(
                 f"{self.output}: exists already, and no unfinished run belongs to it",
                 "it is complete; add --overwrite to make it anew",
             )
         check_output(self.output, self.may_replace)
+
+    def _check_work(self) -> None:
+        """Find work that nobody said what to do with; locked, or it may be of a run at work."""
         if self.is_begun and not (self.resume or self.overwrite):
+            self._lock.release()
             raise UsageError(
                 f"{self.path}: holds the work of a run that ended early",
                 "go on with it with --resume, or start anew with --overwrite",

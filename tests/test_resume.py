@@ -197,6 +197,19 @@ def test_two_runs_on_one_output_do_not_meet(survey, tmp_path):
     predict_raster(survey, out, model=ContextModel(1))
 
 
+def test_work_in_hand_is_not_taken_for_work_left(survey, tmp_path):
+    out = tmp_path / "p.tif"
+    stopped(survey, out)
+    with (
+        WorkFolder(out, resume=True),
+        pytest.raises(ResourceError, match="is writing it"),
+    ):
+        predict_raster(survey, out, model=ContextModel(1))
+    with pytest.raises(UsageError, match="ended early"):
+        predict_raster(survey, out, model=ContextModel(1))
+    predict_raster(survey, out, model=ContextModel(1), resume=True)
+
+
 def test_bands_without_their_run_are_not_taken_over(tmp_path):
     with WorkFolder(tmp_path / "p.tif") as work:
         work.begin({"option": 1})
