@@ -1,12 +1,18 @@
 """`crackgeo` and `python -m crackgeo` are the command line."""
 
+import signal
 import sys
 
 from .errors import Cancelled
 
 
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
-    """Run the command line; Ctrl-C while it is being loaded ends it as quietly as later."""
+    """Run the command line; a wish to stop while it is being loaded is heard as later."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         from .cli import main as run
     except KeyboardInterrupt:

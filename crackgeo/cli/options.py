@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import update_wrapper
 from pathlib import Path
@@ -38,6 +39,21 @@ class Numbers(click.ParamType[Any]):
             wanted = " or ".join(map(str, self.counts))
             self.fail(f"{value!r} has {len(numbers)} numbers, not {wanted}", param, ctx)
         return numbers
+
+
+class NamedPath(click.Path):
+    """A path, but not the empty one, which would be the current folder."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """Parse the text of an argument."""
+        if not os.fspath(value):
+            self.fail("an empty name; a folder is named, too: . for this one", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class BatchSize(click.ParamType[Any]):
@@ -112,7 +128,7 @@ overwrite_option = click.option(
     help="Replace outputs that exist already, and the work of a run that ended early.",
 )
 inputs_argument = click.argument(
-    "inputs", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="INPUT..."
+    "inputs", type=NamedPath(path_type=Path), nargs=-1, required=True, metavar="INPUT..."
 )
 report_option = click.option(
     "--report",

@@ -218,20 +218,28 @@ def test_wrong_options_are_events_too(tmp_path, capfd):
     assert "--gsd" in event["message"]
 
 
+def test_empty_names_are_refused(survey, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fails(capfd, ["map", "", "-o", "o.gpkg"], 2, "empty name")
+    fails(capfd, ["map", survey, "-o", ""], 2, "has no name")
+    assert files(tmp_path) == ["survey.tif"]
+
+
 INTERRUPTED_WHILE_LOADING = """
-import sys
+import signal, sys
 class Interrupt:
     def find_spec(self, name, path=None, target=None):
         if name == "crackgeo.cli":
-            raise KeyboardInterrupt
+            signal.raise_signal(int(sys.argv[1]))
 sys.meta_path.insert(0, Interrupt())
 from crackgeo.__main__ import main
 main()
 """
 
 
-def test_an_interrupt_while_the_command_line_is_loaded_shows_no_traceback():
-    code = [sys.executable, "-c", INTERRUPTED_WHILE_LOADING]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_the_command_line_is_loaded_shows_no_traceback(number):
+    code = [sys.executable, "-c", INTERRUPTED_WHILE_LOADING, str(int(number))]
     result = subprocess.run(code, capture_output=True, text=True)
     assert result.returncode == 130
     assert result.stderr == "error: stopped by the user\n"
