@@ -1,12 +1,16 @@
 """The time that the program says is left, by a clock of our own."""
 
+import errno
 import json
+import os
+import sys
 
 import numpy as np
 import pytest
 
-from crackgeo.cli import console
+from crackgeo.cli import console, main
 from crackgeo.cli.console import Console
+from crackgeo.errors import Cancelled, ResourceError
 
 TILES = 2000
 
@@ -36,6 +40,48 @@ def test_the_estimate_is_good_after_a_twentieth(capsys, monkeypatch, first):
         left = seconds[event["done"] :].sum()
         assert event["remaining_s"] == pytest.approx(left, rel=0.3), event
     assert told[-1]["remaining_s"] == 0
+
+
+class Pipe:
+    """A stdout that fails."""
+
+    def __init__(self, code):
+        self.code = code
+
+    def write(self, text):
+        raise OSError(self.code, os.strerror(self.code))
+
+    def fileno(self):
+        raise OSError
+
+
+def test_a_reader_who_has_gone_stops_the_run_and_is_told_on_stderr(capsys, monkeypatch):
+    talker = Console(progress="json")
+    monkeypatch.setattr(sys, "stdout", Pipe(errno.EPIPE))
+    with pytest.raises(Cancelled, match="has gone"):
+        talker.advance("predict", 0, TILES)
+    talker.warn("the work is kept")
+    talker.error(Cancelled(), 130)
+    told = capsys.readouterr().err
+    assert "the work is kept" in told
+    assert "stopped" in told
+
+
+def test_a_result_that_cannot_be_written_is_no_internal_error(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Pipe(errno.ENOSPC))
+    with pytest.raises(ResourceError, match="stdout") as caught:
+        Console(as_json=True).result({"a": 1}, "one")
+    assert "outputs are complete" in caught.value.remedy
+
+
+def test_without_stderr_nothing_of_it_goes_to_stdout(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(sys, "argv", ["crackgeo", "info", "none.tif"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    sys.stderr.close()
+    assert ended.value.code == 3
+    assert capsys.readouterr().out == ""
 
 
 def test_nothing_is_promised_before_anything_is_done(capsys, monkeypatch):

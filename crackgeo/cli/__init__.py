@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -58,6 +59,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line: errors become one message and an exit code, never a traceback."""
+    if sys.stderr is None:  # closed; what is said there must not go to stdout, or into a file
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     watch_stdin()
     sys.exit(run(sys.argv[1:]))
 

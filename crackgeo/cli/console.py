@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import click
 
-from ..errors import CrackgeoError
+from ..errors import Cancelled, CrackgeoError, ResourceError
 from ..jsontext import to_json
 from ..monitor import Monitor
 
@@ -49,8 +50,19 @@ class Console:
         return self.verbosity >= 2
 
     def event(self, event: str, **content: Any) -> None:
-        """Write one JSON event on stdout."""
-        print(to_json({"event": event, **content}), flush=True)
+        """Write one JSON event on stdout; if nobody reads it, the rest goes to stderr.
+
+        Raises
+        ------
+        Cancelled
+            Whoever read the events has gone, and with it the wish for the run.
+        """
+        try:
+            _print(to_json({"event": event, **content}))
+        except BrokenPipeError as error:
+            self.progress = "none"
+            _drop_stdout()
+            raise Cancelled("stopped, as whoever read the events on stdout has gone") from error
 
     def note(self, message: str) -> None:
         """Say something on stderr, unless quiet."""
@@ -70,7 +82,8 @@ class Console:
         """Say what went wrong, where, and what to do about it."""
         if self.progress == "json":
             content = {"message": error.message, "remedy": error.remedy, "exit_code": exit_code}
-            self.event("error", kind=error.kind, **content)
+            with suppress(CrackgeoError):  # what follows says it as well
+                self.event("error", kind=error.kind, **content)
         self._clear()
         print(f"error: {error}", file=sys.stderr, flush=True)
 
@@ -80,9 +93,9 @@ class Console:
         if self.progress == "json":
             self.event("result", **values)
         elif self.as_json:
-            print(to_json(values, indent=2), flush=True)
+            _print(to_json(values, indent=2))
         elif self.verbosity >= 0:
-            print(text, flush=True)
+            _print(text)
 
     def advance(self, stage: str, done: int, total: int) -> None:
         """Show progress of a stage, at most a few times a second."""
@@ -143,6 +156,36 @@ class Console:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _print(text: str) -> None:
+    """Write on stdout.
+
+    Raises
+    ------
+    BrokenPipeError
+        Nobody reads it.
+    ResourceError
+        It cannot be written, as on a full disk.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_stdout()
+        raise ResourceError(
+            f"stdout could not be written ({error.strerror})",
+            "if the run came to its end, its outputs are complete; make room for what it says",
+        ) from error
+
+
+def _drop_stdout() -> None:
+    """Send what is left in the buffer nowhere: Python would fail at it once more as it ends."""
+    with suppress(OSError, ValueError):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
 
 
 def configure(ctx: click.Context, **settings: Any) -> Console:
