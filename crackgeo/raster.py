@@ -26,7 +26,7 @@ from .monitor import SILENT, Monitor
 from .resample import Scale, resample, resampled_grid, taps
 from .source import BandPlan, Source, look_for_marks, plan_bands
 from .specs import BandSpec, OnError
-from .stretch import Stretch, apply_stretch, has_data, percentile_stretch
+from .stretch import Stretch, apply_stretch, find_stretch, has_data
 
 SQUARE_WITHIN = 1.2  # sides of a pixel that differ by less are as good as equal
 _PART_PX = 2**20  # pixels converted at once; some 20 MB of intermediate arrays
@@ -85,7 +85,7 @@ class ImageRaster:
     source : the file
     grid : the analysis grid
     scale : from the file's pixels to those of the analysis grid
-    stretch : values that become 0 and 255, None if they stay as they are
+    stretch : values that become 0 and 255
     georeference : where the grid comes from
     """
 
@@ -94,7 +94,7 @@ class ImageRaster:
         source: Source,
         grid: Grid,
         scale: Scale,
-        stretch: Stretch | None,
+        stretch: Stretch,
         georeference: Georeference,
     ) -> None:
         self.grid = grid
@@ -205,8 +205,7 @@ class ImageRaster:
         if not valid.all():
             values = np.where(valid[..., None], values, np.zeros((), values.dtype))
         pixels = apply_stretch(values, self.stretch)
-        if self.stretch is not None:
-            pixels[~valid] = 0
+        pixels[~valid] = 0
         return np.broadcast_to(pixels, (*valid.shape, 3)), valid
 
     def _read_resampled(self, window: Window) -> RGB:
@@ -270,13 +269,17 @@ def open_image(
                 )
             grid, scale = resampled_grid(native, gsd_m, str(path), monitor)
         _tell_of_pixels(path, grid, monitor)
-        stretch = spec.stretch
-        if stretch is None and source.dtype != np.uint8:
-            stretch = percentile_stretch(source, monitor)
+        stretch = spec.stretch or _look_for_stretch(path, plan, monitor)
     except BaseException:
         dataset.close()
         raise
     return ImageRaster(source, grid, scale, stretch, georeference)
+
+
+def _look_for_stretch(path: str | Path, plan: BandPlan, monitor: Monitor) -> Stretch:
+    """By a look of its own: GDAL may tell of damage once only, and reads black from then on."""
+    with open_dataset(path) as dataset:
+        return find_stretch(Source(dataset, plan), monitor)
 
 
 def _tell_of_pixels(path: str | Path, grid: Grid, monitor: Monitor) -> None:

@@ -93,8 +93,8 @@ class BandSpec:
     ----------
     bands : 1-based band numbers, one (grey) or three (red, green, blue); None chooses by
         colour interpretation, else the first three (or the only one)
-    stretch : ground values that become 0 and 255, the same over the whole raster; None keeps
-        uint8 as it is and takes the 1st and 99th percentile of other types over the raster
+    stretch : ground values that become 0 and 255, the same over the whole raster; None looks
+        at the raster, see `stretch.find_stretch`
     nodata : value that marks pixels without data, beside the raster's own marks
     """
 

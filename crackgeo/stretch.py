@@ -5,30 +5,37 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import InputError
 from .grid import Floats, Window
 from .monitor import SILENT, Monitor
 from .source import Pixels, Source
 
 Stretch = tuple[float, float]
 
+AS_IT_IS: Stretch = (0.0, 255.0)  # of uint8
+
 PERCENTILES = (1, 99)
+ENDS = (40, 215)  # of 255, where the percentiles go: room for paint and the dark of cracks
+FLAT = 120  # grey levels between the percentiles; models know few pictures that have fewer
+MAX_GAIN = 5.0  # of 8 bits, beyond which their steps would show
 _LATTICE = 24  # windows a side; 576 windows touch at most as many blocks of a tiled file
+_LOOK = 8  # the same where the stretch is needed for few rasters
 _SAMPLE_PX = 64  # side of a sampled window
+_ENOUGH = _SAMPLE_PX**2  # fewer values do not tell the light of a picture
 _PART_PX = 2**20
 _FILL_SHARE = 0.001  # of the pixels; fewer are dead or glaring ones
-_NO_DATA: Stretch = (0.0, 1.0)
 
 
-def apply_stretch(values: Pixels, stretch: Stretch | None) -> NDArray[np.uint8]:
+def apply_stretch(values: Pixels, stretch: Stretch) -> NDArray[np.uint8]:
     """Values to 0 to 255, linear between the two ends of the stretch, cut off beyond.
 
     Parameters
     ----------
     values : any shape and real type, finite
-    stretch : values that become 0 and 255; None for uint8, which stays as it is
+    stretch : values that become 0 and 255
     """
-    if stretch is None:
-        return values.astype(np.uint8, copy=False)
+    if values.dtype == np.uint8 and stretch == AS_IT_IS:
+        return np.asarray(values, np.uint8)
     low, high = stretch
     # float32 holds 16-bit values exactly; wider ones lose their low bits before the difference
     kind = np.float32 if values.dtype.itemsize <= 2 else np.float64
@@ -38,29 +45,61 @@ def apply_stretch(values: Pixels, stretch: Stretch | None) -> NDArray[np.uint8]:
     return np.asarray(np.rint(scaled), np.uint8)
 
 
-def percentile_stretch(source: Source, monitor: Monitor = SILENT) -> Stretch:
-    """The 1st and 99th percentile of a raster's valid values, all bands together.
+def find_stretch(source: Source, monitor: Monitor = SILENT) -> Stretch:
+    """The stretch that a raster needs so that a model sees greys as in the pictures it learned.
 
-    Warns where one of the values seems to stand for no data, which the raster does not mark.
+    The 1st and 99th percentile of its valid values come to `ENDS`; uint8 stays as it is unless
+    they are nearer together than `FLAT`, as in haze. One stretch for all bands keeps the colour
+    balance.
 
-    One pair for all bands keeps the colour balance. The values come from a fixed lattice of
-    windows, so that the effort is bounded on any size; a raster of up to 1536 px a side is
-    read whole.
+    The values come from a fixed lattice of windows, so that the effort is bounded on any size; of
+    types other than uint8 a raster of up to 1536 px a side is read whole.
+
+    Parameters
+    ----------
+    source : the raster
+    monitor : told where it is flat, and of a value that seems to stand for no data
     """
-    sample = sample_values(source)
+    is_byte = source.dtype == np.uint8
+    sample = sample_values(source, _LOOK if is_byte else _LATTICE).astype(np.float64)
     if sample.size == 0:
-        return _NO_DATA
-    values = sample.astype(np.float64)
+        return AS_IT_IS
+    low, high = np.percentile(sample, PERCENTILES)
+    if is_byte and sample.size < _ENOUGH:
+        return AS_IT_IS
+    if is_byte:
+        return _byte_stretch(source, float(low), float(high), monitor)
+    _tell_of_fill(source, sample, monitor)
+    return _with_room(float(low), float(high if high > low else low + 1))
+
+
+def _byte_stretch(source: Source, low: float, high: float, monitor: Monitor) -> Stretch:
+    if low == high or high - low >= FLAT:  # one grey alone has no contrast to raise
+        return AS_IT_IS
+    monitor.warn(
+        f"{source.dataset.name}: hardly uses its range, nearly all its values lie between {low:g} "
+        f"and {high:g}, so its contrast is raised; --stretch 0,255 leaves it as it is"
+    )
+    lacking = max(0.0, (ENDS[1] - ENDS[0]) / MAX_GAIN - (high - low)) / 2
+    return _with_room(low - lacking, high + lacking)
+
+
+def _with_room(low: float, high: float) -> Stretch:
+    """The stretch that brings two values to `ENDS`."""
+    level = (high - low) / (ENDS[1] - ENDS[0])
+    return low - ENDS[0] * level, high + (255 - ENDS[1]) * level
+
+
+def _tell_of_fill(source: Source, values: Floats, monitor: Monitor) -> None:
     fill = find_fill(values)
-    if fill is not None:
-        named = f"{fill:g}" if float(f"{fill:g}") == fill else repr(fill)
-        monitor.warn(
-            f"{source.dataset.name}: many of its pixels are {named}, far from all others; if that "
-            f"marks missing data, say --nodata={named}: taken as brightness it leaves the rest "
-            "without contrast"
-        )
-    low, high = np.percentile(values, PERCENTILES)
-    return float(low), float(high if high > low else low + 1)
+    if fill is None:
+        return
+    named = f"{fill:g}" if float(f"{fill:g}") == fill else repr(fill)
+    monitor.warn(
+        f"{source.dataset.name}: many of its pixels are {named}, far from all others; if that "
+        f"marks missing data, say --nodata={named}: taken as brightness it leaves the rest "
+        "without contrast"
+    )
 
 
 def find_fill(values: Floats) -> float | None:
@@ -82,18 +121,23 @@ def find_fill(values: Floats) -> float | None:
 
 def has_data(source: Source) -> bool:
     """Whether a raster holds any valid pixel; quick where it does."""
-    if any(source.read(window)[1].any() for window in _lattice(source.window)):
+    if any(source.read(window)[1].any() for window in _lattice(source.window, _LATTICE)):
         return True
     return any(source.read(part)[1].any() for part in source.parts(source.window, _PART_PX))
 
 
-def sample_values(source: Source) -> Pixels:
+def sample_values(source: Source, side: int = _LATTICE) -> Pixels:
     """Valid values from a fixed lattice of windows, any order, `[n]` of the file's type.
 
-    From the first parts of the raster that have any if the lattice meets none; empty only
-    where nothing is valid.
+    Windows that cannot be read give none. From the first parts of the raster that have any if the
+    lattice meets none; empty only where nothing is valid.
+
+    Parameters
+    ----------
+    source : the raster
+    side : windows along each side of it
     """
-    found = [_values(source, window) for window in _lattice(source.window)]
+    found = [_values(source, window) for window in _lattice(source.window, side)]
     sample = np.concatenate(found)
     if sample.size:
         return sample
@@ -102,22 +146,26 @@ def sample_values(source: Source) -> Pixels:
 
 
 def _values(source: Source, window: Window) -> Pixels:
+    nothing = np.empty(0, source.dtype)
     if source.is_empty(window):
-        return np.empty(0, source.dtype)
-    pixels, valid = source.read(window)
+        return nothing
+    try:
+        pixels, valid = source.read(window)
+    except InputError:  # damage is told where it is met, and may lie where nothing is asked for
+        return nothing
     return np.asarray(pixels[valid].ravel())
 
 
-def _lattice(whole: Window) -> list[Window]:
+def _lattice(whole: Window, side: int) -> list[Window]:
     """Windows spread evenly over a raster, row by row."""
-    rows, cols = _starts(whole.height), _starts(whole.width)
+    rows, cols = _starts(whole.height, side), _starts(whole.width, side)
     size = _SAMPLE_PX
     cut = [Window(row, col, size, size).intersect(whole) for row in rows for col in cols]
     return [window for window in cut if window is not None]
 
 
-def _starts(length: int) -> list[int]:
-    count = min(_LATTICE, -(-length // _SAMPLE_PX))
+def _starts(length: int, most: int) -> list[int]:
+    count = min(most, -(-length // _SAMPLE_PX))
     if count * _SAMPLE_PX >= length:
         return list(range(0, length, _SAMPLE_PX))
     return [int(start) for start in np.linspace(0, length - _SAMPLE_PX, count).round()]

@@ -21,7 +21,7 @@ from crackgeo.monitor import Monitor
 from crackgeo.raster import describe, header_checksum, open_image
 from crackgeo.resample import WEIGHT_SUM, resample, taps
 from crackgeo.specs import BandSpec
-from crackgeo.stretch import apply_stretch
+from crackgeo.stretch import ENDS, apply_stretch
 
 ALPHA, GREY, UNDEFINED = ColorInterp.alpha, ColorInterp.gray, ColorInterp.undefined
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "rasters"
@@ -127,11 +127,49 @@ def test_other_types_are_stretched_between_percentiles(tmp_path, dtype):
     with open_image(write(tmp_path / "a.tif", values)) as image:
         low, high = image.stretch
         pixels, valid = image.read(image.grid.window)
-    np.testing.assert_allclose((low, high), np.percentile(values, (1, 99)))
-    expected = np.clip((values[0].astype(float) - low) / (high - low), 0, 1) * 255
+    first, last = np.percentile(values, (1, 99))
+    assert apply_stretch(np.array([first, last]), (low, high)).tolist() == list(ENDS)
+    expected = ENDS[0] + (values[0].astype(float) - first) / (last - first) * (ENDS[1] - ENDS[0])
     assert np.abs(pixels[..., 0] - expected).max() <= 0.51
-    assert (pixels.min(), pixels.max()) == (0, 255)
     assert valid.all()
+
+
+def flat(low, high):
+    """Greys between two, evenly; uint8 `[3, 90, 120]`."""
+    return (
+        np.linspace(low, high, 90 * 120).round().astype(np.uint8).reshape(1, 90, 120).repeat(3, 0)
+    )
+
+
+@pytest.mark.parametrize(("low", "high", "gain"), [(90, 140, 3.57), (100, 120, 5), (20, 130, 1.62)])
+def test_flat_bytes_get_more_contrast(tmp_path, low, high, gain):
+    monitor, warnings = listening()
+    with open_image(write(tmp_path / "a.tif", flat(low, high)), monitor=monitor) as image:
+        pixels, _ = image.read(image.grid.window)
+    spread = (np.ptp(pixels) - 1) / (high - low)
+    assert spread == pytest.approx(gain, rel=0.05)
+    assert pixels.mean() == pytest.approx(np.mean(ENDS), abs=2)
+    assert len(warnings) == 1
+    assert "hardly uses its range" in warnings[0]
+    assert "--stretch 0,255" in warnings[0]
+
+
+@pytest.mark.parametrize(("low", "high"), [(60, 190), (0, 255), (77, 77)])
+def test_other_bytes_stay_as_they_are(tmp_path, low, high):
+    monitor, warnings = listening()
+    with open_image(write(tmp_path / "a.tif", flat(low, high)), monitor=monitor) as image:
+        pixels, _ = image.read(image.grid.window)
+    np.testing.assert_array_equal(np.moveaxis(pixels, -1, 0), flat(low, high))
+    assert not warnings
+
+
+def test_flat_bytes_stay_as_they_are_if_asked(tmp_path):
+    path = write(tmp_path / "a.tif", flat(90, 140))
+    monitor, warnings = listening()
+    with open_image(path, BandSpec(stretch=(0, 255)), monitor=monitor) as image:
+        pixels, _ = image.read(image.grid.window)
+    np.testing.assert_array_equal(np.moveaxis(pixels, -1, 0), flat(90, 140))
+    assert not warnings
 
 
 def test_explicit_stretch_also_of_uint8(tmp_path):
@@ -152,7 +190,7 @@ def test_stretch_ignores_nodata_and_is_the_same_for_every_window(tmp_path):
         low, high = image.stretch
         whole, valid = image.read(image.grid.window)
         part, _ = image.read(Window(150, 20, 30, 40))
-    assert -150 < low < -50 < 50 < high < 150
+    assert -250 < low < -100 < 100 < high < 250
     assert not valid[:100].any()
     assert not whole[:100].any()  # though a value of 0 would be grey
     np.testing.assert_array_equal(part, whole[150:180, 20:60])
@@ -163,7 +201,8 @@ def test_stretch_of_a_large_raster_comes_from_a_fixed_sample(tmp_path):
     path = write(tmp_path / "a.tif", ramp, tiled=True, compress="deflate")
     with open_image(path) as image:
         stretch = image.stretch
-    np.testing.assert_allclose(stretch, np.percentile(ramp, (1, 99)), atol=0.01 * ramp.max())
+    ends = apply_stretch(np.percentile(ramp, (1, 99)), stretch)
+    np.testing.assert_allclose(ends, ENDS, atol=2)
     with open_image(path) as image:
         assert image.stretch == stretch
 
@@ -302,8 +341,9 @@ def test_solid_black_at_the_border_is_no_data_where_nothing_is_marked(tmp_path, 
     assert len(warnings) == 1
     assert "black border" in warnings[0]
     assert describe(path).has_collar
-    if stretch is not None:  # the border is not in it
-        np.testing.assert_allclose(stretch, np.percentile(pixels[:, valid], (1, 99)), atol=1)
+    if dtype != "uint8":  # the border is not in it
+        ends = apply_stretch(np.percentile(pixels[:, valid], (1, 99)), stretch)
+        np.testing.assert_allclose(ends, ENDS, atol=1)
 
 
 def test_the_black_of_a_raster_that_marks_its_gaps_is_black(tmp_path):

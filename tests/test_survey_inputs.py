@@ -291,12 +291,13 @@ def test_the_exit_code_says_that_something_was_left_out(tmp_path, monkeypatch, c
     assert run([*command[:1], str(tmp_path / "a.tif"), *command[2:]]) == 0
 
 
-def test_a_picture_looks_for_the_stretch_of_a_raster_once(tmp_path, monkeypatch):
-    path = write(tmp_path / "deep.tif", picture(300, 200).astype(np.uint16) * 20)
+@pytest.mark.parametrize(("kind", "factor"), [(np.uint16, 20), (np.uint8, 1)])
+def test_a_picture_looks_for_the_stretch_of_a_raster_once(tmp_path, monkeypatch, kind, factor):
+    path = write(tmp_path / "deep.tif", picture(300, 200).astype(kind) * factor)
     survey, _ = place_rasters([path], BandSpec())
     looks = []
-    real = raster.percentile_stretch
-    monkeypatch.setattr(raster, "percentile_stretch", lambda *a: looks.append(a) or real(*a))
+    real = raster.find_stretch
+    monkeypatch.setattr(raster, "find_stretch", lambda *a: looks.append(a) or real(*a))
     image = SurveyImage(survey, BandSpec(), tmp_path)
     first, _ = image.read(Window(0, 0, 100, 200))
     again, _ = image.read(Window(0, 0, 100, 200))

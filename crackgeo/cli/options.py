@@ -186,8 +186,8 @@ raster_options = chain(
         "--stretch",
         type=Numbers(float, (2,)),
         metavar="LOW,HIGH",
-        help="Values that become black and white, the same over the whole raster. Default: uint8 "
-        "as it is, other types from their 1st to their 99th percentile.",
+        help="Values that become black and white, the same over the whole raster. Default: by the "
+        "1st and 99th percentile; uint8 as it is unless these are near each other, as in haze.",
     ),
     click.option(
         "--nodata",

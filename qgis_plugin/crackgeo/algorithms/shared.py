@@ -137,8 +137,8 @@ STRETCH = Text(
     "STRETCH",
     tr("Values for black and white"),
     tr(
-        "Two values, for example 200,3000, the same over the whole image. Empty: 8 bits as they "
-        "are, other types from their 1st to their 99th percentile."
+        "Two values, for example 200,3000, the same over the whole image. Empty: by the 1st and "
+        "99th percentile; 8 bits as they are unless these are near each other, as in haze."
     ),
     "--stretch",
     optional=True,

@@ -565,8 +565,8 @@
   </message>
   <message>
    <location filename="../algorithms/shared.py" />
-   <source>Two values, for example 200,3000, the same over the whole image. Empty: 8 bits as they are, other types from their 1st to their 99th percentile.</source>
-   <translation>Zwei Werte, zum Beispiel 200,3000, gleich für das ganze Bild. Leer: 8 Bit wie sie sind, andere Typen vom 1. bis zum 99. Perzentil.</translation>
+   <source>Two values, for example 200,3000, the same over the whole image. Empty: by the 1st and 99th percentile; 8 bits as they are unless these are near each other, as in haze.</source>
+   <translation>Zwei Werte, zum Beispiel 200,3000, gleich für das ganze Bild. Leer: nach dem 1. und 99. Perzentil; 8 Bit wie sie sind, außer wo diese nahe beieinander liegen, wie bei Dunst.</translation>
   </message>
   <message>
    <location filename="../algorithms/shared.py" />
