@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -278,7 +279,7 @@ def open_image(
 
 def _look_for_stretch(path: str | Path, plan: BandPlan, monitor: Monitor) -> Stretch:
     """By a look of its own: GDAL may tell of damage once only, and reads black from then on."""
-    with open_dataset(path) as dataset:
+    with closing(open_dataset(path)) as dataset:
         return find_stretch(Source(dataset, plan), monitor)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .dataset import is_local
 from .errors import InputError
 from .grid import Floats, Window
 from .monitor import SILENT, Monitor
@@ -16,7 +17,7 @@ AS_IT_IS: Stretch = (0.0, 255.0)  # of uint8
 
 PERCENTILES = (1, 99)
 ENDS = (40, 215)  # of 255, where the percentiles go: room for paint and the dark of cracks
-FLAT = 120  # grey levels between the percentiles; models know few pictures that have fewer
+FLAT = 90  # grey levels between the percentiles; asphalt in good light has 100 and more
 MAX_GAIN = 5.0  # of 8 bits, beyond which their steps would show
 _LATTICE = 24  # windows a side; 576 windows touch at most as many blocks of a tiled file
 _LOOK = 8  # the same where the stretch is needed for few rasters
@@ -49,8 +50,8 @@ def find_stretch(source: Source, monitor: Monitor = SILENT) -> Stretch:
     """The stretch that a raster needs so that a model sees greys as in the pictures it learned.
 
     The 1st and 99th percentile of its valid values come to `ENDS`; uint8 stays as it is unless
-    they are nearer together than `FLAT`, as in haze. One stretch for all bands keeps the colour
-    balance.
+    they are nearer together than `FLAT`, as in haze, and so it does on a server, where the look
+    would cost more than what may be asked for. One stretch for all bands keeps the colour balance.
 
     The values come from a fixed lattice of windows, so that the effort is bounded on any size; of
     types other than uint8 a raster of up to 1536 px a side is read whole.
@@ -61,6 +62,8 @@ def find_stretch(source: Source, monitor: Monitor = SILENT) -> Stretch:
     monitor : told where it is flat, and of a value that seems to stand for no data
     """
     is_byte = source.dtype == np.uint8
+    if is_byte and not is_local(source.dataset.name):
+        return AS_IT_IS
     sample = sample_values(source, _LOOK if is_byte else _LATTICE).astype(np.float64)
     if sample.size == 0:
         return AS_IT_IS

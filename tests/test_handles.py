@@ -40,7 +40,7 @@ def test_runs_of_the_same_name_do_not_see_each_other(tmp_path):
         write(tmp_path / "s.tif", pixels, nodata=0)
         crackgeo.map_cracks(
             tmp_path / "s.tif", tmp_path / "o.gpkg", probability=tmp_path / "p.tif",
-            overwrite=True, model=IdentityModel(),
+            overwrite=True, model=IdentityModel(), stretch=(0, 255),
         )  # fmt: skip
         with open_probability(tmp_path / "p.tif") as raster:
             codes = raster.read(raster.grid.window)

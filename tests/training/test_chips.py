@@ -21,6 +21,7 @@ from crackgeo import cli
 from crackgeo.errors import Cancelled, InputError, UsageError
 from crackgeo.grid import Window
 from crackgeo.monitor import Monitor
+from crackgeo.specs import BandSpec
 
 SMALL = ChipSpec(size_px=112, gap_px=24)
 
@@ -66,7 +67,8 @@ def test_training_and_validation_never_touch(points, gap, seed):
 
 
 def test_chips_hold_the_pixels_and_labels_of_their_window(survey, tmp_path):
-    result = make_chips(survey[0], tmp_path / "c", survey[1], chip_spec=SMALL)
+    as_it_is = BandSpec(stretch=(0, 255))
+    result = make_chips(survey[0], tmp_path / "c", survey[1], chip_spec=SMALL, bands=as_it_is)
     rows = rows_of(tmp_path / "c")
     assert result.train + result.val == len(rows)
     assert result.val_cracks >= 1
