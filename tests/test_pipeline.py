@@ -8,6 +8,7 @@ import pytest
 import rasterio
 from affine import Affine
 from fakes import IdentityModel
+from PIL import Image
 
 import crackgeo
 from crackgeo.errors import Cancelled, InputError, ModelError, ResourceError, UsageError
@@ -274,6 +275,19 @@ def test_numbers_may_be_numpy_s(survey, tmp_path):
             told += database.execute("SELECT options FROM runs").fetchall()
         database.close()
     assert told[0] == told[1]
+
+
+def test_a_picture_without_georeference_has_its_cracks_where_a_gis_shows_it(tmp_path):
+    """Rows go down from 0; 0 degrees are up: the crack rises to the right."""
+    red = np.zeros((300, 400), np.uint8)
+    rows, cols = np.mgrid[0:300, 0:400]
+    red[(np.abs(rows + 1.2 * cols - 300) < 5) & (cols > 50) & (cols < 200)] = 254
+    Image.fromarray(np.stack([red] * 3, axis=2)).save(tmp_path / "photo.png")
+    out = tmp_path / "o.gpkg"
+    crackgeo.map_cracks(tmp_path / "photo.png", out, model=IdentityModel())
+    (crack,) = gpd.read_file(out, layer="cracks").itertuples()
+    assert crack.geometry.bounds == pytest.approx((50, -240, 200, -60), abs=6)
+    assert crack.orient_deg == pytest.approx(np.degrees(np.arctan(1 / 1.2)), abs=2)
 
 
 class OddModel(IdentityModel):
