@@ -37,9 +37,9 @@ def find_inputs(inputs: StrPath | Iterable[StrPath]) -> list[Path]:
         named = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
         names = [os.fspath(one) for one in named]
     except TypeError as error:
-        raise UsageError(f"{inputs!r}: names no rasters", "give a path or several") from error
+        raise UsageError(f"{inputs!r} names no raster", "give a path or several") from error
     if not names or not all(isinstance(name, str) and name for name in names):
-        raise UsageError(f"{inputs!r}: a raster has no name", "give a path or several")
+        raise UsageError(f"{inputs!r} does not name rasters only", "give a path or several")
     found = [path for name in names for path in _expand(name, Path())]
     return list(dict.fromkeys(found))
 
