@@ -227,6 +227,7 @@ def test_empty_names_are_refused(survey, tmp_path, capfd, monkeypatch):
 
 INTERRUPTED_WHILE_LOADING = """
 import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 class Interrupt:
     def find_spec(self, name, path=None, target=None):
         if name == "crackgeo.cli":
