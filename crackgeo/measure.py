@@ -266,7 +266,7 @@ def _measure_block(
     window = grown(tight, int(np.ceil(reach)) + 2, source.shape)
     codes = np.ascontiguousarray(source.read(window))
     place = (codes, window.row, window.col, *source.shape)
-    return measure_profiles(*place, own, *levels), measure_tips(*place, ends, *levels)
+    return measure_profiles(*place, own, *levels), measure_tips(*place, ends, levels[0])
 
 
 @compiled

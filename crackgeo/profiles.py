@@ -354,40 +354,6 @@ def measure_profiles(
 
 
 @compiled
-def _back_to_outline(
-    codes: Codes, row: int, col: int, height: int, width: int, tip: Floats, outline: float
-) -> tuple[Any, Any]:
-    """Where on the way back from a tip the outline begins, as a mask goes on beyond it.
-
-    Parameters
-    ----------
-    tip : float64 `[5]`, a point of `measure_tips`
-
-    Returns
-    -------
-    distance (px), 0 if the tip lies inside or no outline shows, and probability at the edge; 0 if
-    no outline shows
-    """
-    x, y, tx, ty, reach = tip
-    behind = np.empty(int(reach / STEP_PX))
-    for k in range(len(behind)):
-        s = k * STEP_PX
-        behind[k] = _sample(codes, row, col, height, width, x - s * tx, y - s * ty)
-    k = 0
-    while k < len(behind) and behind[k] <= FAINT:
-        k += 1
-    if k == len(behind):
-        return 0.0, 0.0
-    peak = behind[k : k + int(BEYOND_PX / STEP_PX)].max()  # not farther: a crack may fade out
-    edge = _RIM + 0.5 * (min(peak, 2 * outline - _RIM) - _RIM)
-    while behind[k] < edge:
-        k += 1
-    if k == 0:
-        return 0.0, edge
-    return STEP_PX * (k - (behind[k] - edge) / (behind[k] - behind[k - 1])), edge
-
-
-@compiled
 def measure_tips(
     codes: Codes,
     row: int,
@@ -396,7 +362,6 @@ def measure_tips(
     width: int,
     points: Floats,
     edge_level: float,
-    outline: float = 0.0,
 ) -> Floats:
     """How far cracks go on beyond the free ends of their chains.
 
@@ -405,8 +370,7 @@ def measure_tips(
     Returns
     -------
     float64 `[n, 2]`: distance (px) along the tangent to the crack's edge (half of the
-    probability at the end, or the outline; negative where that lies behind), and 1 where the
-    border or missing data comes first
+    probability at the end), and 1 where the border or missing data comes first
     """
     out = np.zeros((len(points), 2))
     for i in range(len(points)):
@@ -416,10 +380,6 @@ def measure_tips(
             out[i, 1] = 1
             continue
         half = max(0.5 * min(first, 1.0), edge_level)  # nothing fainter is followed
-        if outline > _RIM:
-            back, edge = _back_to_outline(codes, row, col, height, width, points[i], outline)
-            out[i, 0] = -back
-            half = max(half, edge)
         if first <= half:
             continue
         last = first

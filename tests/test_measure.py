@@ -191,23 +191,6 @@ def test_where_the_outline_fails_for_a_while_no_width_is_taken():
     assert columns["width_mean_mm"][0] == pytest.approx(12, abs=0.8)
 
 
-@pytest.mark.parametrize("rim_px", [0.5, 2.0, 4.0])
-def test_a_line_ends_in_the_outline_not_in_its_rim(rim_px):
-    xy = synth.line(100, 25, np.random.default_rng(0)) + 20
-    core, mask = (synth.render("line", xy, width) for width in (3, 3 + 2 * rim_px))
-    size = mask.probability.shape
-    offset = np.round(mask.xy[0] - core.xy[0]).astype(int)
-    inner = np.zeros(size)
-    rows, cols = core.probability.shape
-    inner[offset[1] : offset[1] + rows, offset[0] : offset[0] + cols] = core.probability[
-        : size[0] - offset[1], : size[1] - offset[0]
-    ]
-    blurred = synth.blurred(mask.probability, 0.7)
-    probability = np.where(blurred < 0.5, blurred, 0.5 + 0.5 * synth.blurred(inner, 0.7))
-    columns = vectors_of(probability, outline=0.75, threshold_low=0.45).cracks.columns
-    assert columns["length_m"][0] == pytest.approx(100, abs=1.0)
-
-
 def test_polygons_end_at_the_outline_and_lines_stay_whole():
     core = strip(4)
     core[:20] *= 0.2  # half of the crack is all rim
