@@ -20,7 +20,7 @@ from .files import atomic_output
 from .grid import Grid, Window
 from .ground import has_ground_units, pixel_size_m
 from .monitor import SILENT, Monitor
-from .symbology import WIDTH_CLASSES, width_class
+from .symbology import CRACK_CLASSES, UNKNOWN, width_class
 from .vectors import FeatureTable, Vectors
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _draw_cracks(picture: Image, cracks: FeatureTable, grid: Grid, view: _View) 
     for path, number in zip(paths, classes[order], strict=True):
         _stroke(draw, path, _line_px(int(number)) + 2, _CASING)
     for path, number in zip(paths, classes[order], strict=True):
-        _stroke(draw, path, _line_px(int(number)), (*WIDTH_CLASSES[number].colour, 255))
+        _stroke(draw, path, _line_px(int(number)), (*CRACK_CLASSES[number].colour, 255))
     overlay = overlay.resize(picture.size, Image.Resampling.BOX)
     picture.paste(overlay, (0, 0), overlay)
 
@@ -185,7 +185,7 @@ def _path(line: object, grid: Grid, view: _View) -> list[tuple[float, float]]:
 
 def _line_px(number: int) -> float:
     """Width of a class's line in pixels of the picture."""
-    return 1.6 + 0.45 * number
+    return 1.6 + 0.45 * (number if CRACK_CLASSES[number] is not UNKNOWN else 1)
 
 
 def _stroke(
@@ -234,13 +234,14 @@ def _text_px(text: str) -> int:
 def _legend(cracks: FeatureTable, ground: bool) -> list[tuple[int, str]]:
     """Class number and words of each entry: the class and the length of its cracks."""
     metre, milli = ("m", "mm") if ground else ("units", "units")
-    lengths = np.zeros(len(WIDTH_CLASSES))
+    lengths = np.zeros(len(CRACK_CLASSES))
     if len(cracks):
         classes = width_class(np.asarray(cracks.columns["width_mean_mm"], np.float64))
         np.add.at(lengths, classes, cracks.columns["length_m"])
     return [
         (i, f"{c.label.replace('mm', milli)}: {length:.2f} {metre}")
-        for i, (c, length) in enumerate(zip(WIDTH_CLASSES, lengths, strict=True))
+        for i, (c, length) in enumerate(zip(CRACK_CLASSES, lengths, strict=True))
+        if c is not UNKNOWN or length > 0
     ]
 
 
@@ -259,7 +260,7 @@ def _draw_entry(draw: ImageDraw, at: tuple[int, int], number: int, text: str) ->
     x, y = at
     middle, half = y + _TEXT_PX // 2 + 2, _line_px(number)
     draw.rectangle((x, middle - half - 1, x + 26, middle + half + 1), _CASING[:3])
-    draw.rectangle((x + 1, middle - half, x + 25, middle + half), WIDTH_CLASSES[number].colour)
+    draw.rectangle((x + 1, middle - half, x + 25, middle + half), CRACK_CLASSES[number].colour)
     draw.text((x + 33, y), text, _INK, _font())
 
 

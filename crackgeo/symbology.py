@@ -37,7 +37,8 @@ class WidthClass:
 
     Parameters
     ----------
-    lower_mm, upper_mm : bounds of the class in mm; the last is open (infinity)
+    lower_mm, upper_mm : bounds of the class in mm; the last is open (infinity), of unknown
+        widths both are -1
     colour : red, green, blue, 0 to 255
     line_mm : width of the line on a map, mm on paper
     """
@@ -50,6 +51,8 @@ class WidthClass:
     @property
     def label(self) -> str:
         """The class in words, e.g. "1.3 - 3 mm"."""
+        if self.upper_mm < 0:
+            return "width unknown"
         if self.lower_mm == 0:
             return f"up to {self.upper_mm:g} mm"
         if math.isinf(self.upper_mm):
@@ -67,14 +70,19 @@ WIDTH_CLASSES = (
 )
 
 
-def width_class(width_mm: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Index into `WIDTH_CLASSES` of mean widths in mm, any shape.
+# Such a crack has no grade; in QGIS, which would leave out NULL, its width counts as this one.
+UNKNOWN = WidthClass(-1.0, -1.0, (178, 178, 178), 0.36)
+CRACK_CLASSES = (*WIDTH_CLASSES, UNKNOWN)
 
-    A bound belongs to the class below it, as in QGIS. An unknown width (NaN) takes the first
-    class: a crack is drawn even where its width could not be measured.
+
+def width_class(width_mm: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Index into `CRACK_CLASSES` of mean widths in mm, any shape; NaN is an unknown one.
+
+    A bound belongs to the class below it, as in QGIS.
     """
     uppers = np.array([c.upper_mm for c in WIDTH_CLASSES])
-    return np.searchsorted(uppers, np.nan_to_num(width_mm, nan=0.0, posinf=_OPEN_END_MM))
+    found = np.searchsorted(uppers, np.nan_to_num(width_mm, posinf=_OPEN_END_MM))
+    return np.where(np.isnan(width_mm), len(WIDTH_CLASSES), found)
 
 
 @cache
@@ -85,7 +93,11 @@ def style_qml(layer: str) -> str | None:
         return None
     schema = next(s for s in LAYERS if s.name == layer)
     return Template(source.read_text(encoding="utf-8")).substitute(
-        aliases=_aliases(schema.fields), ranges=_ranges(), lines=_lines(), markers=_markers()
+        aliases=_aliases(schema.fields),
+        crack_ranges=_ranges(CRACK_CLASSES),
+        lines=_lines(),
+        ranges=_ranges(WIDTH_CLASSES),
+        markers=_markers(),
     )
 
 
@@ -94,31 +106,33 @@ def _aliases(fields: Iterable[Field]) -> str:
     return "\n    ".join(rows)
 
 
-def _ranges() -> str:
+def _ranges(classes: Iterable[WidthClass]) -> str:
     return "\n      ".join(
         f'<range symbol="{i}" lower="{c.lower_mm:g}" upper="{min(c.upper_mm, _OPEN_END_MM):.15g}" '
         f'label="{c.label}" render="true"/>'
-        for i, c in enumerate(WIDTH_CLASSES)
+        for i, c in enumerate(classes)
     )
 
 
 def _lines() -> str:
     """Each class as a coloured line over a dark casing, legible on asphalt and on concrete."""
     return _symbols(
-        "line", lambda c: _line((20, 20, 20), c.line_mm + 0.3, 150) + _line(c.colour, c.line_mm)
+        "line",
+        CRACK_CLASSES,
+        lambda c: _line((20, 20, 20), c.line_mm + 0.3, 150) + _line(c.colour, c.line_mm),
     )
 
 
 def _markers() -> str:
     """Each class as a coloured dot with a dark rim, larger with the class."""
-    return _symbols("marker", _marker)
+    return _symbols("marker", WIDTH_CLASSES, _marker)
 
 
-def _symbols(kind: str, drawn: Callable[[WidthClass], str]) -> str:
+def _symbols(kind: str, classes: Iterable[WidthClass], drawn: Callable[[WidthClass], str]) -> str:
     return "\n      ".join(
         f'<symbol name="{i}" type="{kind}" alpha="1" clip_to_extent="1" force_rhr="0">'
         f"{drawn(c)}</symbol>"
-        for i, c in enumerate(WIDTH_CLASSES)
+        for i, c in enumerate(classes)
     )
 
 

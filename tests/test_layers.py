@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from crackgeo import schema
 from crackgeo.errors import ResourceError, UsageError
 from crackgeo.layers import RunRecord, write_geopackage
-from crackgeo.symbology import WIDTH_CLASSES, style_qml, width_class
+from crackgeo.symbology import CRACK_CLASSES, UNKNOWN, WIDTH_CLASSES, style_qml, width_class
 from crackgeo.vectors import FeatureTable, Vectors
 
 UTM = pyproj.CRS.from_epsg(32632).to_wkt()
@@ -173,15 +173,21 @@ def test_styles_are_found_by_qgis(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("layer", "colour", "each"), [("cracks", "line_color", 2), ("width_stations", "color", 1)]
+    ("layer", "colour", "each", "classes"),
+    [
+        ("cracks", "line_color", 2, CRACK_CLASSES),
+        ("width_stations", "color", 1, WIDTH_CLASSES),
+    ],
 )
-def test_ranges_of_the_style_meet_and_are_the_classes(layer: str, colour: str, each: int) -> None:
+def test_ranges_of_the_style_meet_and_are_the_classes(layer, colour, each, classes) -> None:
     root = ElementTree.fromstring(style_qml(layer) or "")
     ranges = [(float(r.get("lower")), float(r.get("upper"))) for r in root.iter("range")]
-    assert [low for low, _ in ranges[1:]] == [high for _, high in ranges[:-1]]
-    assert [low for low, _ in ranges] == [c.lower_mm for c in WIDTH_CLASSES]
+    known = ranges[: len(WIDTH_CLASSES)]
+    assert [low for low, _ in known[1:]] == [high for _, high in known[:-1]]
+    assert [low for low, _ in ranges] == [c.lower_mm for c in classes]
+    assert ("coalesce" in (style_qml(layer) or "").split("</renderer")[0]) == (UNKNOWN in classes)
     colours = [o.get("value") for o in root.iter("Option") if o.get("name") == colour]
-    assert colours[each - 1 :: each] == ["{},{},{},255".format(*c.colour) for c in WIDTH_CLASSES]
+    assert colours[each - 1 :: each] == ["{},{},{},255".format(*c.colour) for c in classes]
 
 
 @given(st.floats(0, 1e4))
@@ -192,7 +198,8 @@ def test_a_width_lies_in_its_class(width_mm: float) -> None:
 
 def test_bounds_and_unknown_widths() -> None:
     widths = np.array([0.0, 0.3, 0.30001, 19.0, 19.1, np.inf, np.nan])
-    assert width_class(widths).tolist() == [0, 0, 1, 4, 5, 5, 0]
+    assert width_class(widths).tolist() == [0, 0, 1, 4, 5, 5, 6]
+    assert CRACK_CLASSES[6] is UNKNOWN
 
 
 def test_neighbouring_colours_differ_for_colour_blind_eyes() -> None:
@@ -282,7 +289,7 @@ def test_field_dictionary_is_the_schema() -> None:
         assert section, layer.name
         documented = re.findall(r"^\| `(\w+)` \| [^|]+ \| (.+) \|$", section.group(), re.M)
         assert documented == [(f.name, f.meaning) for f in layer.fields]
-    for c in WIDTH_CLASSES:
+    for c in CRACK_CLASSES:
         assert f"| {c.label} |" in text
 
 
@@ -348,7 +355,7 @@ def test_qgis_opens_every_layer_in_its_style(tmp_path: Path) -> None:
         "width_stations": "graduatedSymbol",
         "coverage": "categorizedSymbol",
     }
-    bounds = [[c.lower_mm, min(c.upper_mm, 1e6)] for c in WIDTH_CLASSES]
+    bounds = [[c.lower_mm, min(c.upper_mm, 1e6)] for c in CRACK_CLASSES]
     assert found["cracks"]["bounds"] == bounds
     assert found["cracks"]["alias"] == "Crack"
     assert found["crack_nodes"]["least_scale"] == 50

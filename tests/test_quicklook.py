@@ -15,8 +15,8 @@ from PIL import Image
 from crackgeo.errors import Cancelled, UsageError
 from crackgeo.grid import Grid, Window
 from crackgeo.monitor import Monitor
-from crackgeo.quicklook import round_length, scale_label, write_quicklook
-from crackgeo.symbology import WIDTH_CLASSES
+from crackgeo.quicklook import _legend, round_length, scale_label, write_quicklook
+from crackgeo.symbology import CRACK_CLASSES, UNKNOWN, WIDTH_CLASSES
 from crackgeo.vectors import FeatureTable, Vectors
 
 EMPTY = FeatureTable(np.empty(0, np.object_), {})
@@ -99,6 +99,17 @@ def test_a_small_raster_is_enlarged(tmp_path: Path) -> None:
     pixels = drawn(path)
     assert pixels.shape[1] == 640
     assert pixels[TITLE_PX + 300, 320].tolist() == list(WIDTH_CLASSES[0].colour)
+
+
+def test_unknown_widths_are_a_class_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "q.png"
+    line = shapely.LineString([(1000, 2000 - 0.5 * 50), (1050, 2000 - 0.5 * 50)])
+    write_quicklook(path, Picture(), cracks([line], [np.nan]), grid(100, 90))
+    assert drawn(path)[TITLE_PX + 300, 320].tolist() == list(UNKNOWN.colour)
+    with_it = _legend(cracks([line, line], [np.nan, 0.1]).cracks, True)
+    assert [text.split(":")[0] for _, text in with_it] == [c.label for c in CRACK_CLASSES]
+    assert with_it[0][1] == with_it[-1][1].replace(UNKNOWN.label, WIDTH_CLASSES[0].label)
+    assert len(_legend(cracks([line], [0.1]).cracks, True)) == len(WIDTH_CLASSES)
 
 
 def test_a_window_shows_its_part(tmp_path: Path) -> None:

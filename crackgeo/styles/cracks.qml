@@ -1,8 +1,8 @@
 <!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>
 <qgis version="3.22.0" styleCategories="Symbology|Labeling|Fields|Rendering" labelsEnabled="1" hasScaleBasedVisibilityFlag="0">
-  <renderer-v2 type="graduatedSymbol" graduatedMethod="GraduatedColor" attr="coalesce(&quot;width_mean_mm&quot;, 0)" symbollevels="0" enableorderby="0" forceraster="0">
+  <renderer-v2 type="graduatedSymbol" graduatedMethod="GraduatedColor" attr="coalesce(&quot;width_mean_mm&quot;, -1)" symbollevels="0" enableorderby="0" forceraster="0">
     <ranges>
-      $ranges
+      $crack_ranges
     </ranges>
     <symbols>
       $lines
