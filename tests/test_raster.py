@@ -823,10 +823,11 @@ def test_a_truncated_tiff_names_the_block(tmp_path):
     assert "--bbox" in caught.value.remedy
 
 
-def test_a_corrupt_block_is_named(tmp_path):
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_corrupt_block_is_named_where_it_is_read(tmp_path, dtype):
     path = write(
         tmp_path / "a.tif",
-        picture(256, 384),
+        picture(256, 384).astype(dtype),
         tiled=True,
         blockxsize=128,
         blockysize=128,
