@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from . import environment, tools
 from .engine import Engine, EngineError, Settings, find_engine
-from .interpreters import find_interpreters, find_uv
+from .interpreters import NO_PYTHON_REMEDY, find_interpreters, find_uv
 
 PROXY_SCHEMES = {"HttpProxy": "http", "Socks5Proxy": "socks5"}
 DOCTOR_LIMIT_S = 300  # it loads torch and the model, perhaps from a slow disk for the first time
@@ -142,7 +142,7 @@ def _means() -> Iterator[Finding]:
     tried = find_interpreters()
     usable = any(not interpreter.problem for interpreter in tried)
     found = "; ".join(map(str, tried)) or "none found"
-    yield Finding("Python for a set-up", bool(usable or uv), found, environment.NO_PYTHON_REMEDY)
+    yield Finding("Python for a set-up", bool(usable or uv), found, NO_PYTHON_REMEDY)
     yield Finding("uv", True, uv or "none, not needed")
     yield _or_its_error("room", _room)
 

@@ -18,7 +18,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,7 +26,8 @@ from typing import IO
 
 from . import tools
 from .engine import ENGINE_VERSION, EngineError
-from .interpreters import OLDEST, each_interpreter, find_uv, probe
+from .interpreters import NO_PYTHON_REMEDY, OLDEST, each_interpreter, find_uv, probe
+from .steps import Reporter, run_step
 
 CONSTRAINTS = Path(__file__).parent / "constraints.txt"
 OWN_WHEELS = Path(__file__).parent / "wheels"  # the engine's; a checkout has none
@@ -34,10 +35,6 @@ NEEDED_GB = 3.0  # the CPU build takes 2.0 GB when installed, and pip unpacks be
 TORCH_CPU = "https://download.pytorch.org/whl/cpu"
 TORCH_CUDA = "https://download.pytorch.org/whl/cu130"
 OLDEST_VERSION = f"{OLDEST[0]}.{OLDEST[1]}"
-NO_PYTHON_REMEDY = (
-    "install Python 3.12 (python.org, or your system's packages with python3-venv) or uv, "
-    "or set the variable CRACKGEO_PYTHON to the path of one"
-)
 MARK = "crackgeo-engine.txt"  # written first and removed last
 MARK_TEXT = "The plugin CrackGeo for QGIS made this folder, and deletes it when it is replaced.\n"
 ELSEWHERE_REMEDY = "make room, or set CRACKGEO_ENVIRONMENTS to the full path of another folder"
@@ -99,22 +96,6 @@ class Request:
         """Changes with all that makes another environment, not with where it comes from."""
         parts = (ENGINE_VERSION, CONSTRAINTS.read_text(encoding="utf-8"), str(self.graphics_card))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Reporter:
-    """Callables that a set-up reports to.
-
-    Parameters
-    ----------
-    on_progress : called with percent done, 0 to 100, and the name of the stage that begins
-    on_line : called with each line for the log
-    is_cancelled : asked 20 times a second; True ends the work
-    """
-
-    on_progress: Callable[[int, str], None]
-    on_line: Callable[[str], None]
-    is_cancelled: Callable[[], bool]
 
 
 def torch_index(graphics_card: bool) -> str:
@@ -365,6 +346,13 @@ def _prove(environment: Environment, request: Request, reporter: Reporter) -> No
     _run("check", 95, [str(environment.program("crackgeo")), "doctor"], request, reporter)
 
 
+def _run(
+    stage: str, percent: int, command: list[str], request: Request, reporter: Reporter
+) -> None:
+    has_index = not (request.wheels and request.offline)
+    run_step(stage, percent, command, request.proxy, has_index, reporter)
+
+
 def _make(environment: Environment, uv: str | None, request: Request, reporter: Reporter) -> None:
     """Make it with the first Python that will do, in which everything is found there too.
 
@@ -420,57 +408,6 @@ def _install_commands(
         install = [python, "-I", "-m", "pip", "install", "--no-user", *quiet, *common]
     yield "torch", 5, [*install, "--no-deps", *request.torch_sources(), "torch"]
     yield "packages", 45, [*install, *request.sources(), engine]
-
-
-def _run(
-    stage: str, percent: int, command: list[str], request: Request, reporter: Reporter
-) -> None:
-    reporter.on_progress(percent, stage)
-    reporter.on_line(tools.without_password(" ".join(command)))
-    tail: list[str] = []
-
-    def keep(line: str) -> None:
-        tail[:] = [*tail[-11:], line]
-        reporter.on_line(line)
-
-    try:
-        code = tools.run(
-            command, tools.tool_environment(request.proxy), keep, reporter.is_cancelled
-        )
-    except OSError as error:
-        raise EngineError(f"cannot start {command[0]}: {error}", "see the log") from error
-    if code != 0:
-        said = "\n".join(tail) or "it said nothing"
-        raise EngineError(f"{stage}: stopped with exit code {code}\n{said}", _remedy(said, request))
-
-
-# A pattern for what a tool says, in any case, and what to do about it; the first that fits.
-REMEDIES = (
-    ("socks", "pip has no SOCKS: set a proxy for HTTP, install uv, or use a folder of wheels"),
-    (
-        "long.path",
-        r"set CRACKGEO_ENVIRONMENTS to a folder with a short path, such as C:\crackgeo",
-    ),
-    ("ssl module is not available", f"this Python has no ssl: {NO_PYTHON_REMEDY}"),
-    (
-        "ssl|certificate",
-        "set PIP_CERT to your organisation's certificate, or use a folder of wheels",
-    ),
-    ("proxy", "check the proxy in Settings > Options > Network, or use a folder of wheels"),
-    ("no space|errno 28", "make room on the disk and set up again: it goes on where it stopped"),
-)
-
-
-def _remedy(said: str, request: Request) -> str:
-    """What to do about a failure, by what the tool said."""
-    for words, remedy in REMEDIES:
-        if re.search(words, said, re.IGNORECASE):
-            return remedy
-    if re.search("no matching distribution|not found in", said, re.IGNORECASE):
-        if request.wheels and request.offline:
-            return "complete the folder of wheels, or allow the package index too"
-        return "the package index lacks it: check PIP_INDEX_URL, or use a folder of wheels"
-    return "check the network and set up again: it goes on where it stopped"
 
 
 @contextmanager

@@ -19,6 +19,10 @@ from .child import clean_environment
 from .tools import ask
 
 OLDEST = (3, 11)
+NO_PYTHON_REMEDY = (
+    "install Python 3.12 (python.org, or your system's packages with python3-venv) or uv, "
+    "or set the variable CRACKGEO_PYTHON to the path of one"
+)
 BEYOND = (3, 15)  # the first one without wheels of the pinned packages
 ORDER = ((3, 12), (3, 13), (3, 11), (3, 14))
 PROBE_LIMIT_S = 15  # a first start from a network drive or under a virus scanner is slow

@@ -14,7 +14,8 @@ import pytest
 
 from qgis_plugin.crackgeo import environment, interpreters, tools
 from qgis_plugin.crackgeo.engine import ENGINE_VERSION, EngineError, find_engine
-from qgis_plugin.crackgeo.environment import Reporter, Request
+from qgis_plugin.crackgeo.environment import Request
+from qgis_plugin.crackgeo.steps import Reporter
 
 FAKE = Path(__file__).with_name("fake_python.sh")
 

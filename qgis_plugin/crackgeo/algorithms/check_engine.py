@@ -13,9 +13,10 @@ from qgis.core import (
 
 from ..diagnostics import Diagnosis, diagnose, proxy_url
 from ..engine import EngineError
-from ..environment import Reporter, Request, set_up
+from ..environment import Request, set_up
 from ..host import host_versions
 from ..parameters import Parameter
+from ..steps import Reporter
 from ..tools import Cancelled
 from ..translation import tr
 from .base import EngineAlgorithm, Value

@@ -10,7 +10,7 @@ from qgis.core import QgsApplication, QgsTask
 from qgis.PyQt.QtCore import pyqtSignal
 
 from ..engine import REPORT, EngineError
-from ..environment import Reporter
+from ..steps import Reporter
 from ..tools import Cancelled
 
 LOG_LINES = 2000

@@ -26,8 +26,9 @@ from qgis.PyQt.QtWidgets import (
 from ..diagnostics import Diagnosis, Finding, diagnose, proxy_url
 from ..engine import EXECUTABLE_SETTING, EngineError
 from ..engine import SET_UP as NO_ENGINE
-from ..environment import Reporter, Request, last_request, remove, set_up
+from ..environment import Request, last_request, remove, set_up
 from ..host import host_versions
+from ..steps import Reporter
 from ..translation import tr
 from .background import Background, running
 
