@@ -270,17 +270,24 @@ def open_image(
                 )
             grid, scale = resampled_grid(native, gsd_m, str(path), monitor)
         _tell_of_pixels(path, grid, monitor)
-        stretch = spec.stretch or _look_for_stretch(path, plan, monitor)
+        stretch = spec.stretch or _look_for_stretch(path, plan, on_error, monitor)
     except BaseException:
         dataset.close()
         raise
     return ImageRaster(source, grid, scale, stretch, georeference)
 
 
-def _look_for_stretch(path: str | Path, plan: BandPlan, monitor: Monitor) -> Stretch:
-    """By a look of its own: GDAL may tell of damage once only, and reads black from then on."""
+def _look_for_stretch(
+    path: str | Path, plan: BandPlan, on_error: OnError, monitor: Monitor
+) -> Stretch:
+    """By a look of its own: GDAL may tell of damage once only, and reads black from then on.
+
+    Damage is told where it is met, and may lie where nothing is asked for; but a server that does
+    not answer is not asked again and again.
+    """
     with closing(open_dataset(path)) as dataset:
-        return find_stretch(Source(dataset, plan), monitor)
+        source = Source(dataset, plan, "skip" if is_local(path) else on_error)
+        return find_stretch(source, monitor)
 
 
 def _tell_of_pixels(path: str | Path, grid: Grid, monitor: Monitor) -> None:

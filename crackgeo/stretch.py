@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dataset import is_local
-from .errors import InputError
 from .grid import Floats, Window
 from .monitor import SILENT, Monitor
 from .source import Pixels, Source
@@ -64,25 +63,29 @@ def find_stretch(source: Source, monitor: Monitor = SILENT) -> Stretch:
     is_byte = source.dtype == np.uint8
     if is_byte and not is_local(source.dataset.name):
         return AS_IT_IS
-    sample = sample_values(source, _LOOK if is_byte else _LATTICE).astype(np.float64)
+    sample = sample_values(source, _LOOK if is_byte else _LATTICE)
     if sample.size == 0:
         return AS_IT_IS
-    low, high = np.percentile(sample, PERCENTILES)
-    if is_byte and sample.size < _ENOUGH:
-        return AS_IT_IS
-    if is_byte:
-        return _byte_stretch(source, float(low), float(high), monitor)
-    _tell_of_fill(source, sample, monitor)
-    return _with_room(float(low), float(high if high > low else low + 1))
+    stretch = stretch_of(sample)
+    if not is_byte:
+        _tell_of_fill(source, sample.astype(np.float64), monitor)
+    elif stretch != AS_IT_IS:
+        gain = 255 / (stretch[1] - stretch[0])
+        monitor.warn(
+            f"{source.dataset.name}: hardly uses its range of greys, so its contrast is raised "
+            f"{gain:.1f} times; --stretch 0,255 leaves it as it is"
+        )
+    return stretch
 
 
-def _byte_stretch(source: Source, low: float, high: float, monitor: Monitor) -> Stretch:
-    if low == high or high - low >= FLAT:  # one grey alone has no contrast to raise
+def stretch_of(values: Pixels) -> Stretch:
+    """The stretch for such values, of any shape and type, at least one; see `find_stretch`."""
+    low, high = (float(end) for end in np.percentile(values.astype(np.float64), PERCENTILES))
+    if values.dtype != np.uint8:
+        return _with_room(low, high if high > low else low + 1)
+    # one grey alone has no contrast to raise
+    if values.size < _ENOUGH or low == high or high - low >= FLAT:
         return AS_IT_IS
-    monitor.warn(
-        f"{source.dataset.name}: hardly uses its range, nearly all its values lie between {low:g} "
-        f"and {high:g}, so its contrast is raised; --stretch 0,255 leaves it as it is"
-    )
     lacking = max(0.0, (ENDS[1] - ENDS[0]) / MAX_GAIN - (high - low)) / 2
     return _with_room(low - lacking, high + lacking)
 
@@ -132,8 +135,8 @@ def has_data(source: Source) -> bool:
 def sample_values(source: Source, side: int = _LATTICE) -> Pixels:
     """Valid values from a fixed lattice of windows, any order, `[n]` of the file's type.
 
-    Windows that cannot be read give none. From the first parts of the raster that have any if the
-    lattice meets none; empty only where nothing is valid.
+    From the first parts of the raster that have any if the lattice meets none; empty only where
+    nothing is valid.
 
     Parameters
     ----------
@@ -149,13 +152,9 @@ def sample_values(source: Source, side: int = _LATTICE) -> Pixels:
 
 
 def _values(source: Source, window: Window) -> Pixels:
-    nothing = np.empty(0, source.dtype)
     if source.is_empty(window):
-        return nothing
-    try:
-        pixels, valid = source.read(window)
-    except InputError:  # damage is told where it is met, and may lie where nothing is asked for
-        return nothing
+        return np.empty(0, source.dtype)
+    pixels, valid = source.read(window)
     return np.asarray(pixels[valid].ravel())
 
 
