@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from crackgeo.errors import InputError, UsageError
 from crackgeo.files import output_errors
+from crackgeo.jsontext import to_json
 from crackgeo.monitor import SILENT, Monitor
 from crackgeo.raster import ImageRaster, header_checksum, open_image
 from crackgeo.specs import BandSpec
@@ -141,7 +142,7 @@ def make_chips(
         told = {name: value for name, value in result.to_dict().items() if name != "folder"}
         story = {**made, "spec": asdict(given.spec), **told}
         with output_errors(output):
-            (part / SUMMARY).write_text(json.dumps(story, indent=1) + "\n", encoding="utf-8")
+            (part / SUMMARY).write_text(to_json(story, indent=1) + "\n", encoding="utf-8")
     return result
 
 

@@ -14,6 +14,7 @@ import torch
 
 from crackgeo.errors import Cancelled, UsageError
 from crackgeo.files import check_output, output_errors
+from crackgeo.models.sam import CrackSam
 from crackgeo.models.weights import resolve
 from crackgeo.monitor import SILENT, Monitor
 from crackgeo.version import __version__
@@ -163,7 +164,11 @@ def _goes_on(run: _Run, resume: bool) -> bool:
 
 
 def _check_options(base: Base, spec: FinetuneSpec, replay: Path | None) -> None:
-    """Refuse what would be left undone on a base that is not `compact`."""
+    """Refuse what would be left undone on this base."""
+    if spec.spare_memory and not isinstance(base.network, CrackSam):
+        raise UsageError(
+            f"--spare-memory: works on CrackSAM only, not on {base.info.name}", "leave it out"
+        )
     asked = [name for name in COMPACT_ONLY if getattr(spec, name) != getattr(FinetuneSpec, name)]
     asked += [] if replay is None else ["replay"]
     if asked and not base.is_compact:

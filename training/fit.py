@@ -27,11 +27,12 @@ from crackgeo.monitor import SILENT, Monitor
 
 from .checkpoints import StateDict, on_device, read_checkpoint, save_checkpoint
 from .events import EventWriter
-from .stepping import average_into, check_loss, set_rates
+from .stepping import average_into, check_loss, memory_errors, set_rates
 
 Samples = Dataset[tuple[Tensor, Tensor]]
 STAGE = "finetune"
 CHECKPOINT, LOG, SHEETS, BOARD = "checkpoint.pt", "log.csv", "sheets", "tensorboard"
+LESS_MEMORY = "halve --batch and double --accumulate, which learns alike, or take --device cpu"
 SCORE = "score"  # the number of a validation that the best weights are chosen by
 
 
@@ -132,7 +133,7 @@ def fit(
     ModelError
         The loss is no longer a number, or the checkpoint is not one of this run.
     ResourceError
-        The disk is full; the last checkpoint stays.
+        The disk is full, or memory does not suffice; the last checkpoint stays.
     """
     with output_errors(folder):
         (folder / SHEETS).mkdir(parents=True, exist_ok=True)
@@ -155,7 +156,8 @@ def _steps(run: _Run, monitor: Monitor) -> None:
     batches = _batches(run)
     while run.iteration < spec.iterations and run.waited < spec.patience:
         monitor.step(STAGE, run.iteration, spec.iterations)
-        losses.append(run.step(batches))
+        with memory_errors(LESS_MEMORY):
+            losses.append(run.step(batches))
         if run.is_due:
             run.judge(sum(losses) / len(losses), None)
             losses = []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from crackgeo.errors import ModelError
+from crackgeo.errors import ModelError, ResourceError
+from crackgeo.models.memory import is_out_of_memory
 
 
 def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
@@ -35,6 +37,27 @@ def check_loss(loss: Tensor, iteration: int, rates: str) -> None:
             f"the loss is {loss.item()} at iteration {iteration}",
             f"lower {rates}, or look for broken pictures in the data",
         )
+
+
+@contextmanager
+def memory_errors(remedy: str) -> Iterator[None]:
+    """Say what to do where a step needs more memory than there is.
+
+    Parameters
+    ----------
+    remedy : what to change, in the user's words
+
+    Raises
+    ------
+    ResourceError
+        The block ran out of memory; the weights are those of the step before.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError("out of memory while training", remedy) from error
 
 
 @torch.no_grad()

@@ -8,7 +8,6 @@ pictures/images
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from crackgeo.errors import InputError, UsageError
 from crackgeo.files import output_errors
 from crackgeo.grid import Window
+from crackgeo.jsontext import to_json
 from crackgeo.monitor import SILENT, Monitor
 from crackgeo.raster import ImageRaster, header_checksum, open_image
 from crackgeo.specs import TILE_PX, BandSpec, TileSpec
@@ -91,7 +91,7 @@ def cut_unlabelled(
         story = {"raster": raster.name, "header_sha256": header_checksum(raster)}
         with output_errors(output):
             _write_manifest(part / "manifest.csv", rows)
-            text = json.dumps({**story, "bands": asdict(bands or BandSpec())}, indent=1)
+            text = to_json({**story, "bands": asdict(bands or BandSpec())}, indent=1)
             (part / SUMMARY).write_text(text + "\n", encoding="utf-8")
     return Pictures(output, len(rows))
 

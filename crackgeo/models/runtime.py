@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, ModelError, ResourceError
 from .devices import NAMES, resolve_devices, resolve_precision
+from .memory import is_out_of_memory
 from .processor import keep_memory, prefer_onednn
 from .protocol import ModelInfo
 
@@ -29,8 +30,6 @@ CPU_STREAMS_MAX = 4  # batches at once by `predict_each`; 80 MiB each for `compa
 STREAMED_PARAMETERS_MAX = 20_000_000  # a larger network fills the cores with one batch
 CARD_BATCH_MAX = 64
 CARD_MEMORY_SHARE = 0.6  # of the free memory; the rest is for fragmentation and other programs
-# what allocators without an error class of their own say: the CPU's, MPS's, cuBLAS's and cuDNN's
-_NO_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED")
 
 
 @runtime_checkable
@@ -255,10 +254,8 @@ class TorchSegmenter:
         """The result on the device, or None if memory did not suffice."""
         try:
             return self._forward(replica, images, probabilities)
-        except (torch.OutOfMemoryError, MemoryError):
-            pass
-        except RuntimeError as error:
-            if not any(text in str(error) for text in _NO_MEMORY):
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

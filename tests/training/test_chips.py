@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from crackgeo_training.blocks import ChipSpec, plan_chips
 from crackgeo_training.chips import make_chips
@@ -86,6 +87,22 @@ def test_chips_hold_the_pixels_and_labels_of_their_window(survey, tmp_path):
     sheet = cv2.imread(str(tmp_path / "c" / "contact_sheet.png"))
     assert sheet.shape[1] == 6 * 228
     assert json.loads((tmp_path / "c" / "chips.json").read_text())["raster"] == "survey.tif"
+
+
+def test_what_unlabelled_pictures_tell_is_json_whatever_no_data_is(survey, tmp_path):
+    raster = tmp_path / "floats.tif"
+    with rasterio.open(survey[0]) as source:
+        pixels, profile = source.read(), source.profile
+    with rasterio.open(raster, "w", **{**profile, "dtype": "float32"}) as floats:
+        floats.write(pixels.astype("float32"))
+    args = ["chips", str(raster), "--unlabelled", "--nodata", "nan", "-o", str(tmp_path / "c")]
+    assert cli.run(args) == 0
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    text = (tmp_path / "c" / "chips.json").read_text()
+    assert json.loads(text, parse_constant=refuse)["bands"]["nodata"] == "nan"
 
 
 def test_labels_off_the_dark_ridges_are_told(survey, tmp_path):

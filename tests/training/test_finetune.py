@@ -336,6 +336,12 @@ def test_what_works_on_compact_only_is_refused_at_once(data, tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_works_on_cracksam_only_is_refused_at_once(data, tmp_path):
+    with pytest.raises(UsageError, match="--spare-memory: works on CrackSAM only, not on compact"):
+        finetune(data, tmp_path / "m.safetensors", spec=replace(SPEC, spare_memory=True))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("spare_memory", [False, True])
 def test_cracksam_learns_its_delta_and_head_alone(quick, data, tmp_path, monkeypatch, spare_memory):
     base = tiny_base(DeltaSpec("qv", 2, adapter_dim=4, adapter_scale=0.3))

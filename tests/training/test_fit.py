@@ -165,6 +165,31 @@ def test_a_loss_that_is_no_number_loses_nothing(tmp_path):
     assert state["trained"]["slope.weight"].isfinite().all()
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
+def test_memory_that_does_not_suffice_loses_nothing(tmp_path, error):
+    calls = []
+    learning = job()
+
+    def large(x, y):
+        calls.append(1)
+        if len(calls) == 5:
+            raise error("CUDA out of memory")
+        return (learning.network(x) - y).square().mean()
+
+    learning.loss = large
+    with pytest.raises(ResourceError, match="out of memory while training") as failed:
+        fit(learning, SPEC, tmp_path, "x")
+    assert "--accumulate" in failed.value.remedy
+    assert torch.load(tmp_path / "checkpoint.pt")["iteration"] == 4
+
+
+def test_other_errors_of_torch_are_not_taken_for_memory(tmp_path):
+    learning = job()
+    learning.loss = lambda x, y: x @ torch.zeros(99, 99)
+    with pytest.raises(RuntimeError, match="shapes"):
+        fit(learning, SPEC, tmp_path, "x")
+
+
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(Cancelled):
         fit(job(), SPEC, tmp_path, "x", stop_at(2))
