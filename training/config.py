@@ -101,7 +101,10 @@ class AugmentConfig(_Checked):
 class TrainConfig(_Checked):
     """Optimiser, schedule and bookkeeping.
 
-    `skeleton_weight` weighs the recall of centrelines in the loss, see `losses.crack_loss`.
+    `skeleton_weight` weighs the recall of centrelines in the loss, `jaccard_weight` the IoU crop by
+    crop, see `losses.crack_loss`.
+    With `keep_norms` the statistics of the batch norms stay those of the start and are normalised
+    with, as at inference: those of the few crops that fit a processor's batch say little.
     `stop_after` ends the run early in a schedule of `iterations`, for a next stage to go on from.
     `decay_share` is the last part of the run in which the rates fall to nothing; before it they
     stay as they are, so a run can be made longer while it goes on and still be repeated in one.
@@ -132,6 +135,8 @@ class TrainConfig(_Checked):
     ema_decay: float
     checkpoint_every: int
     skeleton_weight: float = 0.0
+    jaccard_weight: float = 0.0
+    keep_norms: bool = False
     learn: Learn = "all"
     network: str = "compact"
     stop_after: int | None = None

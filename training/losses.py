@@ -9,9 +9,16 @@ from .data import CORE, IGNORE
 
 
 def crack_loss(
-    logits: Tensor, label: Tensor, dice_weight: float, skeleton_weight: float = 0.0
+    logits: Tensor,
+    label: Tensor,
+    dice_weight: float,
+    skeleton_weight: float = 0.0,
+    jaccard_weight: float = 0.0,
 ) -> Tensor:
     """Binary cross entropy plus soft Dice over the batch, pixels labelled 255 left out.
+
+    With `jaccard_weight`, also one minus the soft IoU of each crop with a crack, in the mean: Dice
+    of a batch is that of its widest cracks, scores are means over pictures.
 
     With `skeleton_weight`, also one minus the soft recall of the centrelines (Kirchhoff et al.,
     ECCV 2024): a hairline counts as much as a wide crack of the same length.
@@ -20,7 +27,7 @@ def crack_loss(
     ----------
     logits : float `[N, 1, H, W]`
     label : uint8 `[N, 1, H, W]`, 0, 1, 255, or 2 for crack at the centreline
-    dice_weight, skeleton_weight : weights of these terms
+    dice_weight, skeleton_weight, jaccard_weight : weights of these terms
     """
     known = (label != IGNORE).float()
     truth = ((label == 1) | (label == CORE)).float()
@@ -30,8 +37,19 @@ def crack_loss(
     overlap = (probability * truth).sum()
     dice = 1 - (2 * overlap + 1) / (probability.sum() + truth.sum() + 1)
     loss = entropy + dice_weight * dice
+    if jaccard_weight > 0:
+        loss = loss + jaccard_weight * _jaccard_loss(probability, truth)
     if skeleton_weight > 0:
         core = (label == CORE).float()
         recall = ((probability * core).sum() + 1) / (core.sum() + 1)
         loss = loss + skeleton_weight * (1 - recall)
     return loss
+
+
+def _jaccard_loss(probability: Tensor, truth: Tensor) -> Tensor:
+    """One minus the soft IoU of the crops that have a crack, in the mean; 0 if none has."""
+    both = (probability * truth).flatten(1).sum(1)
+    cracked = truth.flatten(1).sum(1)
+    iou = (both + 1) / (probability.flatten(1).sum(1) + cracked - both + 1)
+    has = (cracked > 0).float()
+    return ((1 - iou) * has).sum() / has.sum().clamp(min=1)

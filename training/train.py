@@ -29,7 +29,7 @@ from .data import CrackDataset, Record, read_manifest, scaled, training_records
 from .distil import UnlabelledDataset, load_teacher, taught_loss
 from .losses import crack_loss
 from .networks import build_network, load_pretrained
-from .stepping import average_into, check_loss, set_rates
+from .stepping import average_into, check_loss, memory_errors, set_rates
 from .watch import LOSS_LOG, Watch, some_of_each
 
 Report = Callable[[str], None]
@@ -63,7 +63,8 @@ def train(
     ModelError
         The loss is no longer a number; the checkpoint holds the weights before that.
     ResourceError
-        The disk is full, or `out_dir` cannot be written to; the last checkpoint stays.
+        The disk is full, or `out_dir` cannot be written to, or memory does not suffice; the last
+        checkpoint stays.
     UsageError
         The run in `out_dir` was begun with another seed or network; a teacher is wanted and none
         is named.
@@ -136,7 +137,8 @@ def _loop(
     run.recall_chance()  # of which the loader has taken a number
     for sample in batches:
         monitor.step("train", run.iteration, last)
-        losses.append(run.step(*sample))
+        with memory_errors("set a smaller batch in [train], or take --device cpu"):
+            losses.append(run.step(*sample))
         if run.iteration % every == 0:
             rate = (run.iteration - first) * len(sample[0]) / (time.monotonic() - started)
             mean = sum(losses) / len(losses)
@@ -228,6 +230,10 @@ class _Run:
 
     def _set_mode(self) -> None:
         self.net.train()
+        if self.config.train.keep_norms:
+            for part in self.net.modules():
+                if isinstance(part, nn.BatchNorm2d):
+                    part.eval()
         if self.outline_only:  # the statistics of the other norms belong to the mask
             self.net.eval()
             self.net.final.outline.train()
@@ -241,7 +247,9 @@ class _Run:
         labels = 1 - train.taught_share if self.teachers else 1.0
         loss = logits.new_zeros(())
         if labels:
-            told = crack_loss(logits, label, train.dice_weight, train.skeleton_weight)
+            told = crack_loss(
+                logits, label, train.dice_weight, train.skeleton_weight, train.jaccard_weight
+            )
             loss = loss + labels * told
         if self.teachers:
             said = self.teachers[self.iteration % len(self.teachers)](image)

@@ -185,6 +185,17 @@ def test_curves_are_of_all_pictures_together(tmp_path, monkeypatch, sets):
     assert drawn == [[("2", f"0.{len(sets)}"), ("4", f"0.{len(sets)}")]] * 3
 
 
+def test_memory_that_does_not_suffice_is_said(data, config, tmp_path, monkeypatch):
+    def large(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("crackgeo_training.train.crack_loss", large)
+    with pytest.raises(ResourceError, match="out of memory while training") as failed:
+        train(config, data, tmp_path, lambda _: None)
+    assert "smaller batch" in failed.value.remedy
+    assert torch.load(tmp_path / "checkpoint.pt")["iteration"] == 0
+
+
 def test_a_loss_that_is_no_number_stops_and_keeps_the_weights(data, config, tmp_path, monkeypatch):
     calls = []
 
@@ -235,6 +246,41 @@ def test_loss_is_small_when_right_and_ignores_what_is_not_learned_from():
     assert crack_loss(wrong, label, 1.0) > 0.3
     label[..., 5, :] = 255
     assert crack_loss(wrong, label, 1.0) < 1e-3
+
+
+def test_the_iou_of_each_crop_counts_alike():
+    label = torch.zeros(3, 1, 16, 16, dtype=torch.uint8)
+    label[0, :, 4:12] = 1  # a wide crack
+    label[1, :, 4] = 1  # a hairline
+    right = torch.where(label == 1, 20.0, -20.0)
+    logits = right.clone()
+    logits[1] = -20.0
+
+    def jaccard(logits, label):
+        return float(crack_loss(logits, label, 0.0, 0.0, 1.0) - crack_loss(logits, label, 0.0))
+
+    assert jaccard(right, label) == pytest.approx(0, abs=1e-5)
+    # of two crops with a crack one is missed: (1 + 0) of its 16 + 1 px, the sum being smoothed by 1
+    assert jaccard(logits, label) == pytest.approx((1 - 1 / 17) / 2, abs=1e-4)
+    assert jaccard(logits[2:], label[2:]) == 0  # no crack, nothing to cover
+    label[1, :, 4] = 255
+    assert jaccard(logits, label) == pytest.approx(0, abs=1e-5)
+
+
+def test_norms_are_kept_where_that_is_asked_for(data, config, tmp_path):
+    start = train(config, data, tmp_path / "start", lambda _: None)
+    kept = replace(config, train=replace(config.train, keep_norms=True))
+    before, after = (
+        torch.load(train(c, data, tmp_path / name, lambda _: None, start=[start]))["net"]
+        for c, name in ((replace(kept, train=replace(kept.train, iterations=1)), "a"), (kept, "b"))
+    )
+    statistics = [name for name in after if "running" in name]
+    assert statistics
+    assert same({n: before[n] for n in statistics}, {n: after[n] for n in statistics})
+    assert same(
+        {n: torch.load(start)["ema"][n] for n in statistics}, {n: after[n] for n in statistics}
+    )
+    assert not same(before, after)
 
 
 def test_centreline_recall_asks_for_hairlines():
