@@ -49,5 +49,9 @@ run 12 compact_12 outline_2 outline_2
 run 13 compact_13 outline_2 outline_2
 run 14 compact_14 outline_2 12 13
 run outline_3 compact_outline_3 - outline_2 12 14
-python -m crackgeo_training.export "$work/outline_3/checkpoint.pt" --data "$data" --level-set deepcrack \
+draw drawn_8 --pavements 16 --walls 400 --seed 21001
+run 15 compact_15 outline_3 outline_3
+run 16 compact_16 outline_3 outline_3
+run outline_4 compact_outline_4 - outline_3 15 15 16 16 # named twice counts twice
+python -m crackgeo_training.export "$work/outline_4/checkpoint.pt" --data "$data" --level-set deepcrack \
     -o "$work/compact.safetensors" --overwrite
