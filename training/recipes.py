@@ -21,6 +21,7 @@ from .bases import Base
 from .data import IGNORE
 from .local_data import BASE_SAYS
 from .losses import crack_loss
+from .stepping import keep_norms
 
 PAPER_EPS = 1e-5
 PAPER_CE, PAPER_DICE = 0.2, 0.8
@@ -92,12 +93,10 @@ def compact_loss(base: Base, recipe: Recipe) -> Callable[[Tensor, Tensor], Tenso
     """
     network = cast(CompactNet, base.network)
     before = copy.deepcopy(network).fuse().requires_grad_(False)
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     temperature = base.scaling.temperature
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
-        for norm in norms:
-            norm.eval()
+        keep_norms(network)
         inputs = base.inputs(images).to(memory_format=torch.channels_last)
         heads = network.heads(inputs).float()
         mask, outline = heads[:, :1] / temperature, heads[:, 1:]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from crackgeo.errors import ModelError, ResourceError
 from crackgeo.models.memory import is_out_of_memory
@@ -16,6 +16,13 @@ def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
     """Give each group of parameters this share of its full rate, which it holds as `base_lr`."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
+
+
+def keep_norms(network: nn.Module) -> None:
+    """Let batch norms normalise with their statistics and leave them, while the rest learns."""
+    for part in network.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eval()
 
 
 def check_loss(loss: Tensor, iteration: int, rates: str) -> None:

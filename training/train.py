@@ -29,7 +29,7 @@ from .data import CrackDataset, Record, read_manifest, scaled, training_records
 from .distil import UnlabelledDataset, load_teacher, taught_loss
 from .losses import crack_loss
 from .networks import build_network, load_pretrained
-from .stepping import average_into, check_loss, memory_errors, set_rates
+from .stepping import average_into, check_loss, keep_norms, memory_errors, set_rates
 from .watch import LOSS_LOG, Watch, some_of_each
 
 Report = Callable[[str], None]
@@ -231,9 +231,7 @@ class _Run:
     def _set_mode(self) -> None:
         self.net.train()
         if self.config.train.keep_norms:
-            for part in self.net.modules():
-                if isinstance(part, nn.BatchNorm2d):
-                    part.eval()
+            keep_norms(self.net)
         if self.outline_only:  # the statistics of the other norms belong to the mask
             self.net.eval()
             self.net.final.outline.train()
