@@ -12,6 +12,7 @@ from .overhead import draw_overhead
 Image = NDArray[np.float32]
 Rng = np.random.Generator
 BLUR_PX = (0.4, 4.0)  # deviations; the paper's second noise blurs by 3.5 px
+SHARPEN_PX = (0.6, 2.0)  # deviations of what is taken away
 SMALL_PX = 200  # pictures smaller than this are enlarged, see `AugmentConfig.enlarge`
 
 
@@ -59,6 +60,7 @@ def augment_beside(
         (config.blur, _blur),
         (config.grey, _grey),
         (config.noise, _noise),
+        (config.sharpen, _sharpen),
         (config.jpeg, _jpeg),
     ):
         if chance > 0 and rng.random() < chance:
@@ -203,6 +205,12 @@ def _grey(x: Image, rng: Rng) -> Image:
 
 def _noise(x: Image, rng: Rng) -> Image:
     return x + rng.normal(0, rng.uniform(2, 14), x.shape).astype(np.float32)
+
+
+def _sharpen(x: Image, rng: Rng) -> Image:
+    """What phones and drones do to a picture before they store it: grain and edges come out."""
+    soft = cv2.GaussianBlur(x, (0, 0), float(rng.uniform(*SHARPEN_PX)))
+    return np.clip(x + np.float32(rng.uniform(0.3, 2.0)) * (x - soft), 0, 255).astype(np.float32)
 
 
 def _jpeg(x: Image, rng: Rng) -> Image:

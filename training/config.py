@@ -22,7 +22,7 @@ _SHARE, _COUNT = (0.0, 1.0), (1.0, math.inf)
 _RANGES = {  # of numbers, also of those in lists and tables; all others are 0 or more
     **dict.fromkeys(("procedural_share", "ema_decay"), _SHARE),
     **dict.fromkeys(("rotate_any", "tone", "gamma", "blur", "noise", "jpeg", "shadow"), _SHARE),
-    **dict.fromkeys(("paint", "grey", "hue", "plain", "collage", "overhead"), _SHARE),
+    **dict.fromkeys(("paint", "grey", "hue", "plain", "collage", "overhead", "sharpen"), _SHARE),
     **dict.fromkeys(("crop_px", "iterations", "batch", "warmup", "checkpoint_every"), _COUNT),
     **dict.fromkeys(("stop_after", "look_pictures", "workers"), _COUNT),
     **dict.fromkeys(("scale", "enlarge"), (1e-3, math.inf)),
@@ -76,6 +76,7 @@ class AugmentConfig(_Checked):
     set beside them, where else their own mirror images would be. With `inside` a crop that is not
     turned lies within its picture where that is large enough. `overhead` is the share of all crops,
     plain ones too, that cables hang over or thin shadows lie on, see `overhead.draw_overhead`.
+    `sharpen` is the chance of a crop that is not plain to be sharpened, as phones and drones do.
     """
 
     crop_px: int
@@ -95,6 +96,7 @@ class AugmentConfig(_Checked):
     collage: float = 0.0
     inside: bool = False
     overhead: float = 0.0
+    sharpen: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -346,6 +346,20 @@ def test_another_hue_is_the_same_picture(config):
     assert np.corrcoef(x.mean(2).ravel(), other.mean(2).ravel())[0, 1] > 0.98
 
 
+def test_a_sharpened_crop_is_the_same_picture_with_more_grain(config):
+    image, mask = labelled(5, 5)
+    names = ("tone", "gamma", "blur", "noise", "jpeg", "shadow", "paint", "grey", "hue")
+    plain = replace(config.augment, **dict.fromkeys(names, 0.0))
+    x, y = augment(image, mask // 255, plain, np.random.default_rng(2))
+    always = replace(plain, sharpen=1.0)
+    sharp, label = augment(image, mask // 255, always, np.random.default_rng(2))
+    assert (label == y).all()
+    grain = [np.abs(np.diff(p.astype(float), axis=1)).mean() for p in (x, sharp)]
+    assert grain[1] > 1.2 * grain[0]
+    assert np.abs(x.mean((0, 1)) - sharp.mean((0, 1))).max() < 2
+    assert np.corrcoef(x.ravel(), sharp.ravel())[0, 1] > 0.8
+
+
 # ---- samples
 
 
