@@ -210,7 +210,7 @@ def _noise(x: Image, rng: Rng) -> Image:
 def _sharpen(x: Image, rng: Rng) -> Image:
     """What phones and drones do to a picture before they store it: grain and edges come out."""
     soft = cv2.GaussianBlur(x, (0, 0), float(rng.uniform(*SHARPEN_PX)))
-    return np.clip(x + np.float32(rng.uniform(0.3, 2.0)) * (x - soft), 0, 255).astype(np.float32)
+    return np.asarray(x + np.float32(rng.uniform(0.3, 2.0)) * (x - soft), np.float32)
 
 
 def _jpeg(x: Image, rng: Rng) -> Image:
