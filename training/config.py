@@ -104,7 +104,7 @@ class TrainConfig(_Checked):
     """Optimiser, schedule and bookkeeping.
 
     `skeleton_weight` weighs the recall of centrelines in the loss, `jaccard_weight` the IoU crop by
-    crop, see `losses.crack_loss`.
+    crop, in which crops without a crack count if `empty_iou_px` is not 0, see `losses.crack_loss`.
     With `keep_norms` the statistics of the batch norms stay those of the start and are normalised
     with, as at inference: those of the few crops that fit a processor's batch say little.
     `stop_after` ends the run early in a schedule of `iterations`, for a next stage to go on from.
@@ -138,6 +138,7 @@ class TrainConfig(_Checked):
     checkpoint_every: int
     skeleton_weight: float = 0.0
     jaccard_weight: float = 0.0
+    empty_iou_px: float = 0.0
     keep_norms: bool = False
     learn: Learn = "all"
     network: str = "compact"

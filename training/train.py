@@ -246,7 +246,12 @@ class _Run:
         loss = logits.new_zeros(())
         if labels:
             told = crack_loss(
-                logits, label, train.dice_weight, train.skeleton_weight, train.jaccard_weight
+                logits,
+                label,
+                train.dice_weight,
+                train.skeleton_weight,
+                train.jaccard_weight,
+                train.empty_iou_px,
             )
             loss = loss + labels * told
         if self.teachers:

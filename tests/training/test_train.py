@@ -256,13 +256,21 @@ def test_the_iou_of_each_crop_counts_alike():
     logits = right.clone()
     logits[1] = -20.0
 
-    def jaccard(logits, label):
-        return float(crack_loss(logits, label, 0.0, 0.0, 1.0) - crack_loss(logits, label, 0.0))
+    def jaccard(logits, label, empty_iou_px=0.0):
+        loss = crack_loss(logits, label, 0.0, 0.0, 1.0, empty_iou_px)
+        return float(loss - crack_loss(logits, label, 0.0))
 
     assert jaccard(right, label) == pytest.approx(0, abs=1e-5)
     # of two crops with a crack one is missed: (1 + 0) of its 16 + 1 px, the sum being smoothed by 1
     assert jaccard(logits, label) == pytest.approx((1 - 1 / 17) / 2, abs=1e-4)
     assert jaccard(logits[2:], label[2:]) == 0  # no crack, nothing to cover
+    invented = logits[2:].clone()
+    invented[..., 0, :] = 20.0
+    assert jaccard(invented, label[2:]) == pytest.approx(0, abs=1e-5)
+    # with 16 px above and below, 16 invented ones leave a half, and the first crop stays whole
+    assert jaccard(invented, label[2:], 16.0) == pytest.approx(1 / 2, abs=1e-4)
+    assert jaccard(right, label, 16.0) == pytest.approx(0, abs=1e-5)
+    assert jaccard(logits, label, 16.0) == pytest.approx((1 - 16 / 32) / 3, abs=1e-4)
     label[1, :, 4] = 255
     assert jaccard(logits, label) == pytest.approx(0, abs=1e-5)
 
