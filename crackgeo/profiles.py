@@ -94,10 +94,20 @@ def tangents(x: Floats, y: Floats, offsets: Ints, closed: Bools) -> tuple[Floats
 
 
 @compiled
-def _sample(codes: Codes, row: int, col: int, height: int, width: int, x: float, y: float) -> Any:
+def _sample(
+    codes: Codes,
+    row: int,
+    col: int,
+    height: int,
+    width: int,
+    meaning: Floats,
+    x: float,
+    y: float,
+) -> Any:
     """Probability at a place by bilinear interpolation; -1 outside the raster or without data.
 
-    `codes` is the part of the raster (height, width) that begins at (row, col).
+    `codes` is the part of the raster (height, width) that begins at (row, col), `meaning` what each
+    code says.
     """
     if x < 0 or y < 0 or x >= width or y >= height:
         return -1.0
@@ -113,8 +123,8 @@ def _sample(codes: Codes, row: int, col: int, height: int, width: int, x: float,
             weight = (fv if down else 1 - fv) * (fu if right else 1 - fu)
             if weight > 0:
                 code = codes[i + down - row, j + right - col]
-                total += weight * (nearest if code == PROB_NODATA else code)
-    return total * PROB_SCALE
+                total += weight * meaning[nearest if code == PROB_NODATA else code]
+    return total
 
 
 @compiled
@@ -273,16 +283,19 @@ def _measure_profile(
 
 
 @compiled
-def _leave_rim_out(values: Floats, outline: float) -> None:
-    """Stretch what lies above the rim to 0 to 1, so that the profile is of the outline alone.
+def _meaning(outline: float) -> Floats:
+    """What each code says: of the crack, or of its outline where `outline` stands for P = 0.5.
 
-    Parameters
-    ----------
-    values : float64, probabilities of a profile, written
-    outline : probability at the outline, becomes 0.5
+    Of the outline nothing faint is told, and nothing below the rim: there the mask ends, and what
+    the outline would say beyond is not known.
     """
-    for k in range(len(values)):
-        values[k] = min(max(0.5 * (values[k] - _RIM) / (outline - _RIM), 0.0), 1.0)
+    out = np.zeros(PROB_NODATA + 1)
+    for code in range(PROB_NODATA):
+        out[code] = code * PROB_SCALE
+        if outline > _RIM:
+            shown = 0.5 * (out[code] - _RIM) / (outline - _RIM)
+            out[code] = min(shown, 1.0) if out[code] > FAINT else 0.0
+    return out
 
 
 @compiled
@@ -316,10 +329,11 @@ def measure_profiles(
     out = np.zeros((len(points), 5))
     size = int(np.ceil(points[:, 4].max() / STEP_PX)) if len(points) else 0
     values = np.zeros(2 * size + 1)
+    plain, inner = _meaning(0.0), _meaning(outline)
     for i in range(len(points)):
         x, y, tx, ty, reach = points[i]
         steps = int(np.ceil(reach / STEP_PX))
-        here = _sample(codes, row, col, height, width, x, y)
+        here = _sample(codes, row, col, height, width, plain, x, y)
         if here < 0:
             out[i, 3] = 1
             continue
@@ -330,7 +344,7 @@ def measure_profiles(
             k = 1
             while k <= steps:
                 s = side * k * STEP_PX
-                value = _sample(codes, row, col, height, width, x - s * ty, y + s * tx)
+                value = _sample(codes, row, col, height, width, plain, x - s * ty, y + s * tx)
                 if value < 0:
                     if last >= edge_level:
                         out[i, 3] = 1
@@ -348,7 +362,11 @@ def measure_profiles(
             _measure_mask(values, size, low, high, out[i])
             continue
         if outline > _RIM:
-            _leave_rim_out(values[low:high], outline)
+            # codes are read as P before they are interpolated: halfway between the rim and the
+            # mask's own number lies no outline, and a sure edge would move in by a quarter pixel
+            for k in range(low, high):
+                s = (k - size) * STEP_PX
+                values[k] = _sample(codes, row, col, height, width, inner, x - s * ty, y + s * tx)
         _measure_profile(values, size, ridge, low, high, out[i])
     return out
 
@@ -373,9 +391,10 @@ def measure_tips(
     probability at the end), and 1 where the border or missing data comes first
     """
     out = np.zeros((len(points), 2))
+    plain = _meaning(0.0)
     for i in range(len(points)):
         x, y, tx, ty, reach = points[i]
-        first = _sample(codes, row, col, height, width, x, y)
+        first = _sample(codes, row, col, height, width, plain, x, y)
         if first < 0:
             out[i, 1] = 1
             continue
@@ -386,7 +405,7 @@ def measure_tips(
         k = 1
         while k * STEP_PX <= reach:
             s = k * STEP_PX
-            value = _sample(codes, row, col, height, width, x + s * tx, y + s * ty)
+            value = _sample(codes, row, col, height, width, plain, x + s * tx, y + s * ty)
             if value < 0:
                 out[i, 1] = last >= edge_level
                 break

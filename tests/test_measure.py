@@ -156,6 +156,19 @@ def test_a_rim_is_not_of_the_width(width_px, rim_px):
     assert measure_profiles(*place)[0, 0] > width_px + 0.5
 
 
+@pytest.mark.parametrize("width_px", [3, 4, 6, 9])
+@pytest.mark.parametrize("shift_px", [0.0, 0.3])
+@pytest.mark.parametrize("beside", [0.0, 0.2, 0.45])
+def test_a_mask_that_ends_where_its_outline_does_has_that_width(width_px, shift_px, beside):
+    inside = np.zeros((40, 40), np.bool_)
+    inside[:, 18 : 18 + width_px] = True
+    codes = synth.codes(np.where(inside, 1.0, beside))
+    points = np.array([[18 + width_px / 2 + shift_px, 20.3, 0, 1, width_px / 2 + 4.5]])
+    width, offset, *_ = measure_profiles(codes, 0, 0, 40, 40, points, 0.25, 0.75)[0]
+    assert width == pytest.approx(width_px, abs=0.1)
+    assert offset == pytest.approx(shift_px, abs=0.15)
+
+
 @pytest.mark.parametrize("off_px", [-4.0, -2.5, 2.0, 3.0, 5.0])
 def test_an_outline_far_off_the_middle_of_its_mask_is_found(off_px):
     core = synth.blurred(strip(2.5, 20 + off_px), 0.7)

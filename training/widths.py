@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
@@ -90,7 +90,8 @@ def _beside_true(
     spec: VectorSpec,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Measured and true widths `[n, 2]` of the places that have a true one near, and which."""
-    true_places, true_widths = stations(truth.astype(np.float32), spec)
+    masks = replace(spec, outline=0.0)  # a true outline has no rim that could be left out
+    true_places, true_widths = stations(truth.astype(np.float32), masks)
     if not len(places) or not len(true_places):
         return np.zeros((0, 2)), np.zeros(len(places), np.bool_)
     far, nearest = cKDTree(true_places).query(places)

@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 from crackgeo_training.widths import crack_errors, error_line, stations, width_errors
@@ -24,6 +27,16 @@ def test_stations_measure_pixels():
 def test_the_error_is_the_difference_of_widths(wider):
     errors = width_errors([(bar(8 + wider), bar(8) > 0)], SPEC)
     assert np.median(errors) == pytest.approx(wider, abs=0.3)
+
+
+@pytest.mark.parametrize("width_px", [3, 6, 9])
+@pytest.mark.parametrize("rim_px", [0, 3])
+def test_an_outline_as_wide_as_the_truth_has_no_error(width_px, rim_px):
+    around = cv2.dilate(bar(width_px), np.ones((2 * rim_px + 1,) * 2))
+    coded = np.where(bar(width_px) > 0, 1.0, 0.51 * around).astype(np.float32)
+    errors = width_errors([(coded, bar(width_px) > 0)], replace(SPEC, outline=0.75))
+    assert len(errors) > 20
+    assert np.abs(errors).max() < 0.15
 
 
 def test_cracks_elsewhere_are_not_compared():
