@@ -143,7 +143,7 @@ def finetune(
     start = copied(trained_state(base.network))
     try:
         fitted = fit(job, fit_spec, run.folder, mark, monitor)
-        blend = keep_what_pays(job, start, fitted) if data.replay_val else Blend()
+        blend = keep_what_pays(job, start, fitted, spec.chosen_by)
     except Cancelled as stop:
         remedy = "give the same command with --resume to go on"
         raise Cancelled(f"stopped; the checkpoint lies in {run.folder}", remedy) from stop

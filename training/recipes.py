@@ -40,7 +40,7 @@ class Recipe:
     anchor : pull of every weight towards where it began, times the rate, a step (L2-SP, Li et al.
         2018, in the decoupled form that AdamW's decay has)
     power : of the polynomial decay; 0 decays by a cosine
-    dice_weight : of the Dice term, `compact` only
+    jaccard_weight, empty_iou_px : of the soft IoU of each crop, see `crack_loss`, `compact` only
     replay_weight : of the term that keeps what the base said, `compact` only
     """
 
@@ -49,7 +49,8 @@ class Recipe:
     weight_decay: float = 0.01
     anchor: float = 0.0
     power: float = 0.0
-    dice_weight: float = 0.5
+    jaccard_weight: float = 1.0
+    empty_iou_px: float = 100.0
     replay_weight: float = 1.0
 
 
@@ -86,7 +87,7 @@ def optimizer(base: Base, recipe: Recipe) -> torch.optim.AdamW:
 
 
 def compact_loss(base: Base, recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
-    """Entropy and Dice on masks; where the base has the word, entropy against what it says.
+    """Entropy and each crop's IoU on masks; where the base has the word, entropy against that.
 
     Local masks may be loose, so the base keeps the word on the outline, if it knows one.
     The statistics of the norms stay the base's: a handful of local chips would spoil them.
@@ -103,7 +104,13 @@ def compact_loss(base: Base, recipe: Recipe) -> Callable[[Tensor, Tensor], Tenso
         again = (labels == BASE_SAYS).flatten(1).all(dim=1)
         total: Tensor = mask.new_zeros(())
         if not again.all():
-            total = total + crack_loss(mask[~again], labels[~again], recipe.dice_weight)
+            total = total + crack_loss(
+                mask[~again],
+                labels[~again],
+                dice_weight=0.0,
+                jaccard_weight=recipe.jaccard_weight,
+                empty_iou_px=recipe.empty_iou_px,
+            )
         if not again.any() and not outline.shape[1]:
             return total
         with torch.no_grad():

@@ -14,7 +14,7 @@ class Number(nn.Module):
         self.register_buffer("seen", torch.tensor(7))
 
 
-def judged(wanted, best):
+def judged(wanted, best, gain=4.0):
     """Blend 0 (start) and 4 (last); training saw `best`, the score falls with the distance."""
     network = Number(best)
     number = network.value
@@ -22,11 +22,11 @@ def judged(wanted, best):
     def validate():
         return {"score": -abs(float(number.detach()) - wanted), "f1_2px": float(number.detach())}
 
-    history = ({"score": -abs(best - wanted)},)
+    history = ({"score": -abs(best - wanted), "f1_2px": gain},)
     ends = [{"value": torch.tensor(v), "seen": torch.tensor(n)} for v, n in ((0.0, 1), (4.0, 9))]
     optimizer = torch.optim.SGD(network.parameters())
     job = Job(network, optimizer, lambda i: 1.0, None, None, history[0], validate)
-    blend = keep_what_pays(job, ends[0], Fitted(1, 1, history, ends[1]))
+    blend = keep_what_pays(job, ends[0], Fitted(1, 1, history, ends[1]), "f1_2px")
     return float(number.detach()), blend
 
 
@@ -44,6 +44,12 @@ def test_the_best_weights_of_training_stay_where_no_part_is_better():
     assert value == pytest.approx(3.6)
     assert blend.share is None
     assert set(blend.tried) == set(SHARES)
+
+
+def test_no_part_is_tried_where_the_best_gain_cost_nothing():
+    value, blend = judged(wanted=2.1, best=4.0, gain=-1.9)
+    assert value == 4.0
+    assert blend.tried == {}
 
 
 def test_counters_are_not_mixed():
