@@ -38,7 +38,7 @@ OUTLINE_LEVELS = (0.6, 0.65, 0.7, OUTLINE_AT)
 LOGIT_STEP = 1 / 16
 LOGIT_MAX = 16.0
 BINS = 15  # of the reliability curve, as Guo et al. (ICML 2017)
-FLAT = 5e-4  # of IoU: levels nearer to the best than this are as good
+FLAT = 1e-3  # of IoU: levels nearer to the best than this are as good
 CLEAN_TARGET = 0.95
 DIRT_COST = 3.0  # one crack-free picture in ten with an object is as bad as 0.3 of IoU and F1
 
@@ -259,27 +259,30 @@ def _levels(bins: int) -> NDArray[np.float64]:
 
 
 def _level(pictures: Sequence[Predicted], sets: Sequence[str]) -> float:
-    """The level that these sets choose, or all of them where none is named."""
+    """The level that all pictures choose, or these sets where some are named.
+
+    Sets are named for labels that follow the crack. Of levels that suit them alike the highest is
+    taken: what it marks beyond the crack, as most labels do, and what it invents is least.
+    """
     if not sets:
         return best_level(pictures)
-    chosen = [p for p in pictures if p.set in sets]
-    return best_level(chosen, [p for p in pictures if p.set not in sets])
+    return float(_best_levels([p for p in pictures if p.set in sets])[-1])
 
 
-def best_level(pictures: Sequence[Predicted], others: Sequence[Predicted] = ()) -> float:
+def best_level(pictures: Sequence[Predicted]) -> float:
     """The logit whose masks have the greatest IoU, averaged over pictures, then over sets.
 
     It becomes p = 0.5, since that is where outlines are drawn and widths measured: a network
-    that is off by one logit there measures every crack about a pixel wrong. The top is flat:
-    within it `others` decide, pictures whose masks follow the crack less closely; without them
-    it is the middle.
+    that is off by one logit there measures every crack about a pixel wrong. The top is flat: its
+    middle is taken.
     """
+    return float(_best_levels(pictures).mean())
+
+
+def _best_levels(pictures: Sequence[Predicted]) -> NDArray[np.float64]:
     iou = _mean_iou(pictures)
     level = _levels(len(iou)) - LOGIT_STEP / 2
-    best = iou >= iou.max() - FLAT
-    if not others:
-        return float(level[best].mean())
-    return float(level[best][np.argmax(_mean_iou(others)[best])])
+    return level[iou >= iou.max() - FLAT]
 
 
 def _mean_iou(pictures: Sequence[Predicted]) -> NDArray[np.float64]:

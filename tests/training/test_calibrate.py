@@ -79,22 +79,22 @@ class Shades(DarkModel):
         return (1 - images.mean(axis=3) / 256).astype(np.float32)
 
 
-def test_where_the_best_level_is_flat_the_other_pictures_decide():
-    truth = np.zeros((20, 40), bool)
-    truth[5:9] = True
-    logit = np.full((20, 40), -6.0, np.float16)
-    logit[5:9] = 3.0
-    outlined = Predicted("a", logit, truth)
-    loose = np.where(truth, 3.0, -6.0).astype(np.float16)
-    loose[3:5] = loose[9:11] = 2.0  # a rim that their masks do have, beside one they have not
-    loose[:3] = 1.0
-    fat = np.zeros((20, 40), bool)
-    fat[3:11] = True
-    assert best_level([outlined]) == pytest.approx(-1.5, abs=0.1)
-    assert 1.0 <= best_level([outlined], [Predicted("b", loose, fat)]) <= 2.0
-    high = Predicted("b", np.where(fat, 8.0, 4.0).astype(np.float16), fat)
-    assert best_level([high]) > 4.0  # beyond where the outlined ones are as good
-    assert -6.0 <= best_level([outlined], [high]) <= 3.0
+def test_where_the_best_level_of_named_sets_is_flat_the_highest_is_taken(tmp_path):
+    tight = np.full((64, 64, 3), 230, np.uint8)
+    tight[20:30] = 20
+    loose = np.full((64, 64, 3), 150, np.uint8)
+    loose[10:40] = 90  # labelled to here; above the level of these the other mask is as good
+    records = []
+    for name, pixels, rows in (("tight", tight, (20, 30)), ("loose", loose, (10, 40))):
+        label = np.zeros((64, 64), np.uint8)
+        label[slice(*rows)] = 1
+        write_picture(tmp_path / f"{name}.png", pixels)
+        write_label(tmp_path / f"{name}_m.png", label)
+        records.append(Record("val", name, tmp_path / f"{name}.png", tmp_path / f"{name}_m.png"))
+    low, high = np.log(26 / 230), np.log(236 / 20)  # of the tight picture's ground and crack
+    assert -fit_masks(Shades(), records[:1]).offset == pytest.approx((low + high) / 2, abs=0.1)
+    assert -fit_masks(Shades(), records, ["tight"]).offset == pytest.approx(high, abs=0.1)
+    assert low < -fit_masks(Shades(), records).offset < 1.0  # where the loose one is right, too
 
 
 def test_reliability_of_a_calibrated_and_an_overconfident_model():
