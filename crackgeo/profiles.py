@@ -94,20 +94,38 @@ def tangents(x: Floats, y: Floats, offsets: Ints, closed: Bools) -> tuple[Floats
 
 
 @compiled
+def _says(code: int, outline: float, most: float) -> Any:
+    """Probability that a code stands for: of a crack, or with `outline` of lying in its outline.
+
+    P is 0.5 at `outline`; outside of the mask, where none is known, it is the mask's number, up to
+    `most`. As faint as `FAINT` it is 0.
+    """
+    probability = code * PROB_SCALE
+    if outline <= _RIM:
+        return probability
+    if probability < _RIM:
+        return min(probability, most)
+    if probability <= FAINT:
+        return 0.0
+    return min(0.5 * (probability - _RIM) / (outline - _RIM), 1.0)
+
+
+@compiled
 def _sample(
     codes: Codes,
     row: int,
     col: int,
     height: int,
     width: int,
-    meaning: Floats,
     x: float,
     y: float,
+    outline: float = 0.0,
+    most: float = 0.0,
 ) -> Any:
     """Probability at a place by bilinear interpolation; -1 outside the raster or without data.
 
-    `codes` is the part of the raster (height, width) that begins at (row, col), `meaning` what each
-    code says.
+    `codes` is the part of the raster (height, width) that begins at (row, col); `outline` and
+    `most` are those of `_says`.
     """
     if x < 0 or y < 0 or x >= width or y >= height:
         return -1.0
@@ -123,7 +141,8 @@ def _sample(
             weight = (fv if down else 1 - fv) * (fu if right else 1 - fu)
             if weight > 0:
                 code = codes[i + down - row, j + right - col]
-                total += weight * meaning[nearest if code == PROB_NODATA else code]
+                shown = nearest if code == PROB_NODATA else code
+                total += weight * _says(shown, outline, most)
     return total
 
 
@@ -283,19 +302,50 @@ def _measure_profile(
 
 
 @compiled
-def _meaning(outline: float) -> Floats:
-    """What each code says: of the crack, or of its outline where `outline` stands for P = 0.5.
+def _read_outline(
+    codes: Codes,
+    row: int,
+    col: int,
+    height: int,
+    width: int,
+    point: Floats,
+    ridge: int,
+    low: int,
+    high: int,
+    outline: float,
+    values: Floats,
+) -> None:
+    """Read a profile once more, as P of the outline alone.
 
-    Of the outline nothing faint is told, and nothing below the rim: there the mask ends, and what
-    the outline would say beyond is not known.
+    Codes are read as P before they are interpolated: between a mask's last pixel, sure of the
+    outline, and the first outside, the level of the outline lies a quarter pixel too far in. And P
+    is not known outside: a mask that ends within a crack's blurred edge would cut it off, so there
+    the mask's own number stands for P, up to what P was on that last pixel. A mask wider than its
+    crack adds nothing.
+
+    Parameters
+    ----------
+    point : float64 `[5]`, one of those of `measure_profiles`
+    ridge : index of the surest place of the outline
+    values : float64, written from `low` to `high`, the point in their middle
     """
-    out = np.zeros(PROB_NODATA + 1)
-    for code in range(PROB_NODATA):
-        out[code] = code * PROB_SCALE
-        if outline > _RIM:
-            shown = 0.5 * (out[code] - _RIM) / (outline - _RIM)
-            out[code] = min(shown, 1.0) if out[code] > FAINT else 0.0
-    return out
+    x, y, tx, ty = point[0], point[1], point[2], point[3]
+    for side in (-1, 1):
+        edge = 0.0
+        k = ridge
+        while low <= k < high:
+            s = (k - len(values) // 2) * STEP_PX
+            code = codes[int(y + s * tx) - row, int(x - s * ty) - col]
+            if code == PROB_NODATA or code * PROB_SCALE < _RIM:
+                break
+            edge = _says(code, outline, 0.0)
+            k += side
+        k = ridge
+        while low <= k < high:
+            s = (k - len(values) // 2) * STEP_PX
+            at = x - s * ty, y + s * tx
+            values[k] = _sample(codes, row, col, height, width, *at, outline, edge)
+            k += side
 
 
 @compiled
@@ -329,11 +379,10 @@ def measure_profiles(
     out = np.zeros((len(points), 5))
     size = int(np.ceil(points[:, 4].max() / STEP_PX)) if len(points) else 0
     values = np.zeros(2 * size + 1)
-    plain, inner = _meaning(0.0), _meaning(outline)
     for i in range(len(points)):
         x, y, tx, ty, reach = points[i]
         steps = int(np.ceil(reach / STEP_PX))
-        here = _sample(codes, row, col, height, width, plain, x, y)
+        here = _sample(codes, row, col, height, width, x, y)
         if here < 0:
             out[i, 3] = 1
             continue
@@ -344,7 +393,7 @@ def measure_profiles(
             k = 1
             while k <= steps:
                 s = side * k * STEP_PX
-                value = _sample(codes, row, col, height, width, plain, x - s * ty, y + s * tx)
+                value = _sample(codes, row, col, height, width, x - s * ty, y + s * tx)
                 if value < 0:
                     if last >= edge_level:
                         out[i, 3] = 1
@@ -362,11 +411,9 @@ def measure_profiles(
             _measure_mask(values, size, low, high, out[i])
             continue
         if outline > _RIM:
-            # codes are read as P before they are interpolated: halfway between the rim and the
-            # mask's own number lies no outline, and a sure edge would move in by a quarter pixel
-            for k in range(low, high):
-                s = (k - size) * STEP_PX
-                values[k] = _sample(codes, row, col, height, width, inner, x - s * ty, y + s * tx)
+            _read_outline(
+                codes, row, col, height, width, points[i], ridge, low, high, outline, values
+            )
         _measure_profile(values, size, ridge, low, high, out[i])
     return out
 
@@ -391,10 +438,9 @@ def measure_tips(
     probability at the end), and 1 where the border or missing data comes first
     """
     out = np.zeros((len(points), 2))
-    plain = _meaning(0.0)
     for i in range(len(points)):
         x, y, tx, ty, reach = points[i]
-        first = _sample(codes, row, col, height, width, plain, x, y)
+        first = _sample(codes, row, col, height, width, x, y)
         if first < 0:
             out[i, 1] = 1
             continue
@@ -405,7 +451,7 @@ def measure_tips(
         k = 1
         while k * STEP_PX <= reach:
             s = k * STEP_PX
-            value = _sample(codes, row, col, height, width, plain, x + s * tx, y + s * ty)
+            value = _sample(codes, row, col, height, width, x + s * tx, y + s * ty)
             if value < 0:
                 out[i, 1] = last >= edge_level
                 break

@@ -158,7 +158,7 @@ def test_a_rim_is_not_of_the_width(width_px, rim_px):
 
 @pytest.mark.parametrize("width_px", [3, 4, 6, 9])
 @pytest.mark.parametrize("shift_px", [0.0, 0.3])
-@pytest.mark.parametrize("beside", [0.0, 0.2, 0.45])
+@pytest.mark.parametrize("beside", [0.0, 0.1])
 def test_a_mask_that_ends_where_its_outline_does_has_that_width(width_px, shift_px, beside):
     inside = np.zeros((40, 40), np.bool_)
     inside[:, 18 : 18 + width_px] = True
@@ -167,6 +167,20 @@ def test_a_mask_that_ends_where_its_outline_does_has_that_width(width_px, shift_
     width, offset, *_ = measure_profiles(codes, 0, 0, 40, 40, points, 0.25, 0.75)[0]
     assert width == pytest.approx(width_px, abs=0.1)
     assert offset == pytest.approx(shift_px, abs=0.15)
+
+
+@pytest.mark.parametrize("width_px", [1.5, 2.0, 3.0, 4.0, 6.0, 9.0])
+@pytest.mark.parametrize("blur_px", [0.5, 0.8])
+@pytest.mark.parametrize(("mask_at", "within_px"), [(0.4, 0.45), (0.5, 0.2), (0.6, 0.45)])
+def test_a_mask_that_ends_within_the_blurred_edge_does_not_cut_it_off(
+    width_px, blur_px, mask_at, within_px
+):
+    core = synth.blurred(strip(width_px), blur_px)
+    number = np.minimum(core * 0.49 / mask_at, 0.49)  # below the mask's level, its own number
+    codes = synth.codes(np.where(core >= mask_at, 0.5 + 0.5 * core, number))
+    points = np.array([[20.0, 20.0, 0, 1, width_px / 2 + 4.5]])
+    width = measure_profiles(codes, 0, 0, 40, 40, points, 0.25, 0.75)[0, 0]
+    assert width == pytest.approx(width_px, abs=within_px)
 
 
 @pytest.mark.parametrize("off_px", [-4.0, -2.5, 2.0, 3.0, 5.0])

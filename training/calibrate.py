@@ -7,16 +7,14 @@ drawn scenes without a crack.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
-from crackgeo.models.compact import OUTLINE_AT
 from crackgeo.models.protocol import Segmenter
 from crackgeo.monitor import SILENT, Monitor
 from crackgeo.specs import VectorSpec
@@ -34,7 +32,6 @@ DRAWN_PX = 448
 OUTLINED_SETS = ("deepcrack",)
 DRAWN_SEED = 90210  # training draws with its own seed, so these scenes are new to the model
 MAX_TEMPERATURE = 5.0  # and its inverse: beyond, the model is broken, not uncalibrated
-OUTLINE_LEVELS = (0.6, 0.65, 0.7, OUTLINE_AT)
 LOGIT_STEP = 1 / 16
 LOGIT_MAX = 16.0
 BINS = 15  # of the reliability curve, as Guo et al. (ICML 2017)
@@ -72,7 +69,6 @@ class Calibration:
     ----------
     temperature, offset : see `MaskFit`
     threshold, threshold_low, min_length_px : the object rule
-    outline : where the crack's own outline is coded, see `_widths`; 0 of a model without
     reliability, reliability_before : on validation, with and without the calibration
     clean_share : share of the crack-free pictures without an object
     line_f1 : mean over sets of the F1 of centrelines at 4 px under the rule
@@ -85,7 +81,6 @@ class Calibration:
     threshold: float
     threshold_low: float
     min_length_px: float
-    outline: float
     reliability: Reliability
     reliability_before: Reliability
     clean_share: float
@@ -165,36 +160,18 @@ def calibrate(
         min_length_px=rule[2],
         outline=segmenter.info.outline,
     )
-    outlined = [(p.probability(), p.truth) for p in cracked if p.set in outlined_sets]
-    outline, widths = _widths(outlined, spec)
+    outlined = ((p.probability(), p.truth) for p in cracked if p.set in outlined_sets)
     return Calibration(
         fit.temperature,
         fit.offset,
         *rule[:3],
-        outline=outline,
         reliability=reliability(crack, background),
         reliability_before=fit.before,
         clean_share=rule[3],
         line_f1=rule[4],
         negatives=len(free),
-        widths=widths,
+        widths=width_summary(width_pairs(outlined, spec)),
     )
-
-
-def _widths(
-    outlined: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]], spec: VectorSpec
-) -> tuple[float, WidthErrors | None]:
-    """The level of the outline that measures least too wide or too narrow, and the errors there.
-
-    At P = 0.5 cracks come out too narrow: a mask that ends where the crack does cuts off what the
-    outline would say beyond it. Few levels are tried, as a few pictures tell no more.
-    """
-    if not outlined:
-        return spec.outline, None
-    levels = OUTLINE_LEVELS if spec.outline else (spec.outline,)
-    found = {at: width_summary(width_pairs(outlined, replace(spec, outline=at))) for at in levels}
-    best = min(levels, key=lambda at: abs(w.bias_px) if (w := found[at]) else math.inf)
-    return best, found[best]
 
 
 def fit_masks(
@@ -282,7 +259,7 @@ def best_level(pictures: Sequence[Predicted]) -> float:
 def _best_levels(pictures: Sequence[Predicted]) -> NDArray[np.float64]:
     iou = _mean_iou(pictures)
     level = _levels(len(iou)) - LOGIT_STEP / 2
-    return level[iou >= iou.max() - FLAT]
+    return np.asarray(level[iou >= iou.max() - FLAT])
 
 
 def _mean_iou(pictures: Sequence[Predicted]) -> NDArray[np.float64]:

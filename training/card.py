@@ -79,11 +79,6 @@ def _calibration_lines(c: Calibration) -> list[str]:
         f"is at least {c.min_length_px:g} px long",
         f"- of {c.negatives} crack-free pictures {c.clean_share:.1%} stay without an object",
     ]
-    if c.outline:
-        lines.append(
-            f"- the crack's own outline is read at P = {2 * c.outline - 1:g}, which is "
-            f"{c.outline:g} in a probability raster"
-        )
     if c.widths is not None:
         lines.append(
             f"- width on true outlines (deepcrack val): mean absolute error "

@@ -147,8 +147,6 @@ def calibration_metadata(calibration: Calibration) -> dict[str, str]:
         "threshold_low": calibration.threshold_low,
         "min_length_px": calibration.min_length_px,
     }
-    if calibration.outline:
-        numbers["outline"] = calibration.outline
     if calibration.widths is not None:
         numbers["width_error_px"] = calibration.widths.base_px
         numbers["width_error_share"] = calibration.widths.share
