@@ -12,12 +12,12 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from .chains import tangents
 from .grid import Grid
 from .ground import azimuth_deg, pixel_area_m2, segment_vectors_m, small_units, vectors_m
 from .jit import compiled
 from .measure import CUT, FAINT, Branches, Nodes
 from .network import Cracks
-from .profiles import tangents
 from .specs import VectorSpec
 from .vectors import FeatureTable
 

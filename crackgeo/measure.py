@@ -15,12 +15,13 @@ import shapely
 from numpy.typing import NDArray
 
 from .blocks import ProbabilitySource, grown, parallel
+from .chains import smooth, tangents
 from .grid import Grid, Window
 from .ground import pixel_area_m2, vectors_m
 from .jit import compiled
 from .monitor import SILENT, Monitor
 from .pixelgraph import PixelGraph
-from .profiles import BEYOND_PX, measure_profiles, measure_tips, smooth, tangents
+from .profiles import BEYOND_PX, measure_profiles, measure_tips
 from .specs import VectorSpec
 
 Floats = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Sub-pixel measures along a chain of points: smoothing, and profiles of probability across it.
+"""Sub-pixel measures at the points of a chain: profiles of probability across it and beyond it.
 
 All coordinates are of the whole raster (corner origin), whatever block is in memory, so that
 the floating-point results are the same to the last bit from any block size.
@@ -17,8 +17,6 @@ from .jit import compiled
 from .specs import PROB_NODATA, PROB_SCALE
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 STEP_PX = 0.25  # distance of the samples of a profile
 BEYOND_PX = 3.5  # a profile goes on this far beyond the distance to background, for its foot
@@ -34,63 +32,6 @@ _RIM = 0.5  # a model's rim begins here, see `models.compact.with_rim`
 FAINT = _RIM + 0.03  # a peak no higher than this shows no outline
 _MASK = 0.42  # the mask's own 0.5 lies about here, as all above 0.5 is hidden by the outline
 _MAX_FOOT = 0.2  # a background above this is not taken for a pedestal
-
-
-@compiled
-def smooth(
-    x: Floats, y: Floats, offsets: Ints, closed: Bools, sigma: float
-) -> tuple[Floats, Floats]:
-    """Chains smoothed by a Gaussian over their points; ends stay where they are.
-
-    Beyond an end the chain goes on as its own point reflection, so that it neither shrinks
-    nor bends; a closed chain (first point = last point) goes round.
-    """
-    reach = int(np.ceil(4 * sigma))
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    weights /= weights.sum()
-    out_x, out_y = np.empty_like(x), np.empty_like(y)
-    for chain in range(len(offsets) - 1):
-        begin, n = offsets[chain], offsets[chain + 1] - offsets[chain]
-        last = begin + n - 1
-        for i in range(n):
-            sum_x = sum_y = 0.0
-            for k in range(-reach, reach + 1):
-                t, weight = i + k, weights[k + reach]
-                if closed[chain]:
-                    j = begin + t % (n - 1)
-                    sum_x += weight * x[j]
-                    sum_y += weight * y[j]
-                elif t < 0:
-                    j = begin + min(-t, n - 1)
-                    sum_x += weight * (2 * x[begin] - x[j])
-                    sum_y += weight * (2 * y[begin] - y[j])
-                elif t >= n:
-                    j = begin + max(2 * (n - 1) - t, 0)
-                    sum_x += weight * (2 * x[last] - x[j])
-                    sum_y += weight * (2 * y[last] - y[j])
-                else:
-                    sum_x += weight * x[begin + t]
-                    sum_y += weight * y[begin + t]
-            out_x[begin + i], out_y[begin + i] = sum_x, sum_y
-    return out_x, out_y
-
-
-@compiled
-def tangents(x: Floats, y: Floats, offsets: Ints, closed: Bools) -> tuple[Floats, Floats]:
-    """Unit tangent at every point, from its two neighbours in the chain."""
-    tx, ty = np.empty_like(x), np.empty_like(y)
-    for chain in range(len(offsets) - 1):
-        begin, last = offsets[chain], offsets[chain + 1] - 1
-        for i in range(begin, last + 1):
-            before, after = max(i - 1, begin), min(i + 1, last)
-            if closed[chain] and i == begin:
-                before = last - 1
-            if closed[chain] and i == last:
-                after = begin + 1
-            dx, dy = x[after] - x[before], y[after] - y[before]
-            length = np.sqrt(dx * dx + dy * dy)
-            tx[i], ty[i] = (dx / length, dy / length) if length > 0 else (1.0, 0.0)
-    return tx, ty
 
 
 @compiled
@@ -329,23 +270,21 @@ def _read_outline(
     ridge : index of the surest place of the outline
     values : float64, written from `low` to `high`, the point in their middle
     """
-    x, y, tx, ty = point[0], point[1], point[2], point[3]
+    x, y, tx, ty = point[:4]
+    middle = len(values) // 2
     for side in (-1, 1):
         edge = 0.0
-        k = ridge
-        while low <= k < high:
-            s = (k - len(values) // 2) * STEP_PX
+        end = high if side > 0 else low - 1
+        for k in range(ridge, end, side):
+            s = (k - middle) * STEP_PX
             code = codes[int(y + s * tx) - row, int(x - s * ty) - col]
             if code == PROB_NODATA or code * PROB_SCALE < _RIM:
                 break
             edge = _says(code, outline, 0.0)
-            k += side
-        k = ridge
-        while low <= k < high:
-            s = (k - len(values) // 2) * STEP_PX
+        for k in range(ridge, end, side):
+            s = (k - middle) * STEP_PX
             at = x - s * ty, y + s * tx
             values[k] = _sample(codes, row, col, height, width, *at, outline, edge)
-            k += side
 
 
 @compiled

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crackgeo.blocks import ArraySource
+from crackgeo.chains import smooth, tangents
 from crackgeo.grid import Grid
-from crackgeo.profiles import measure_profiles, measure_tips, smooth, tangents
+from crackgeo.profiles import measure_profiles, measure_tips
 from crackgeo.specs import VectorSpec
 from crackgeo.vectorize import vectorize
 
