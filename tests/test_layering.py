@@ -22,6 +22,7 @@ LAYERS = [
         "jit",
         "blocks",
         "thinning",
+        "chains",
         "profiles",
         "skeleton",
         "pixelgraph",
