@@ -40,7 +40,7 @@ types: setup-dev
 
 sample: sample_data/survey.tif
 
-SAMPLE_CODE := sample_data/make_sample.py $(addprefix training/,pavement.py engraving.py textures.py crack_shapes.py street_objects.py)
+SAMPLE_CODE := sample_data/make_sample.py $(addprefix training/drawing/,pavement.py engraving.py textures.py crack_shapes.py street_objects.py)
 
 sample_data/survey.tif: $(SAMPLE_CODE) $(VENV)/.setup
 	$(BIN)/python sample_data/make_sample.py --out sample_data

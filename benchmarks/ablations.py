@@ -23,17 +23,17 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from crackgeo_training.calibrate import best_level, predicted_logits
-from crackgeo_training.checkpoints import read_state
 from crackgeo_training.config import Config, load_config
-from crackgeo_training.data import IGNORE, read_manifest, read_pair, training_records
-from crackgeo_training.evaluate import find_records
-from crackgeo_training.metrics import ObjectRule, centrelines, score, summarise
-from crackgeo_training.narrow import narrow
-from crackgeo_training.networks import KNOWN, build_network
-from crackgeo_training.networks import NAMES as NETWORKS
-from crackgeo_training.train import train
-from crackgeo_training.watch import segmenter_of
+from crackgeo_training.learning.checkpoints import read_state
+from crackgeo_training.learning.networks import KNOWN, build_network
+from crackgeo_training.learning.networks import NAMES as NETWORKS
+from crackgeo_training.learning.train import train
+from crackgeo_training.learning.watch import segmenter_of
+from crackgeo_training.pictures.data import IGNORE, read_manifest, read_pair, training_records
+from crackgeo_training.pictures.narrow import narrow
+from crackgeo_training.scoring.calibrate import best_level, predicted_logits
+from crackgeo_training.scoring.evaluate import find_records
+from crackgeo_training.scoring.metrics import ObjectRule, centrelines, score, summarise
 from torch.utils.flop_counter import FlopCounterMode
 from yardstick import tuned
 

@@ -3,7 +3,7 @@
     python benchmarks/cables.py DATA [--every 4] [--model compact] [--model OTHER.safetensors]
 
 Each picture of `val` is taken as it is, with drawn cables over it, and with drawn shadows of poles
-and trunks on it (`crackgeo_training.overhead`, the same for every model, from seeds that no
+and trunks on it (`crackgeo_training.drawing.overhead`, the same for every model, from seeds that no
 training used). Printed are the mean IoU, without the pixels that a cable hides; the length in
 pixels of what is found farther than 8 px from any labelled crack, a picture; and the share of the
 cables' area, away from cracks, that is taken for a crack.
@@ -18,10 +18,10 @@ from pathlib import Path
 import click
 import cv2
 import numpy as np
-from crackgeo_training.data import Record, read_manifest, read_pair
-from crackgeo_training.metrics import centrelines
-from crackgeo_training.overhead import HIDES_FROM, hang_cables, lay_shadows
-from crackgeo_training.predict_images import predict_images
+from crackgeo_training.drawing.overhead import HIDES_FROM, hang_cables, lay_shadows
+from crackgeo_training.pictures.data import Record, read_manifest, read_pair
+from crackgeo_training.scoring.metrics import centrelines
+from crackgeo_training.scoring.predict_images import predict_images
 from numpy.typing import NDArray
 
 from crackgeo.models.protocol import Segmenter

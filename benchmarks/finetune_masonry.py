@@ -24,10 +24,10 @@ from pathlib import Path
 from statistics import fmean
 
 import click
-from crackgeo_training.data import Record, read_manifest
-from crackgeo_training.evaluate import evaluate
-from crackgeo_training.finetune import FinetuneSpec, finetune
-from crackgeo_training.report import to_dict
+from crackgeo_training.finetuning.finetune import FinetuneSpec, finetune
+from crackgeo_training.pictures.data import Record, read_manifest
+from crackgeo_training.scoring.evaluate import evaluate
+from crackgeo_training.scoring.report import to_dict
 
 from crackgeo.models.registry import load_model
 

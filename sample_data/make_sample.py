@@ -16,7 +16,7 @@ import numpy as np
 import pyogrio.raw
 import rasterio
 import shapely
-from crackgeo_training.pavement import Pavement, draw_pavement
+from crackgeo_training.drawing.pavement import Pavement, draw_pavement
 from numpy.typing import NDArray
 from rasterio.transform import Affine
 

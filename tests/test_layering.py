@@ -3,14 +3,16 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "crackgeo"
+ROOT = Path(__file__).parent.parent
+PACKAGE, TRAINING = ROOT / "crackgeo", ROOT / "training"
 
 # from the bottom up: a module may import those of its own line and of the lines before it
-LAYERS = [
+ENGINE = [
     {"version", "errors", "jsontext"},
     {"monitor", "specs", "grid", "results"},
     {"ground", "tiling", "fill", "vectors", "schema", "files", "work"},
@@ -41,37 +43,65 @@ LAYERS = [
     {"cli"},
     {"__main__"},
 ]
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+ROOMS = [
+    {"values", "config"},
+    {"drawing"},
+    {"pictures"},
+    {"labelling"},
+    {"scoring"},
+    {"learning"},
+    {"finetuning"},
+    {"draw_set", "export", "paper_tables", "paper"},
+]
+RANKS = {
+    package: {name: rank for rank, names in enumerate(layers) for name in names}
+    for package, layers in ((PACKAGE, ENGINE), (TRAINING, ROOMS))
+}
+IMPORTED_AS = {PACKAGE: "crackgeo.", TRAINING: "crackgeo_training."}
 
 
-def top_level_modules():
-    paths = [p for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()]
+def top_level_modules(package):
+    paths = [p for p in package.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()]
     return sorted(p.stem for p in paths if p.stem != "__init__")
 
 
-def imported_names(path):
-    """Names of crackgeo's own top-level modules that a file imports, anywhere in it."""
-    depth = len(path.relative_to(PACKAGE).parts) - 1
+def imported_names(package, path):
+    """Names of a package's own top-level modules that a file in it imports, anywhere in it."""
+    depth = len(path.relative_to(package).parts) - 1
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.ImportFrom):
             continue
-        if node.module and node.module.startswith("crackgeo."):
+        if node.module and node.module.startswith(IMPORTED_AS[package]):
             yield node.module.split(".")[1]
         elif node.level == depth + 1:
             yield from [node.module.split(".")[0]] if node.module else [a.name for a in node.names]
 
 
-def files_of(module):
-    path = PACKAGE / module
+def files_of(package, module):
+    path = package / module
     return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
 
 
-@pytest.mark.parametrize("module", top_level_modules())
-def test_imports_run_one_way(module):
-    assert module in RANK, f"say in tests/test_layering.py where {module} belongs"
-    for path in files_of(module):
-        for name in imported_names(path):
-            assert RANK[name] <= RANK[module], f"{path.name} imports {name}, which lies above it"
+@pytest.mark.parametrize(
+    ("package", "module"),
+    [(package, module) for package in RANKS for module in top_level_modules(package)],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_imports_run_one_way(package, module):
+    rank = RANKS[package]
+    assert module in rank, f"say in tests/test_layering.py where {module} belongs"
+    for path in files_of(package, module):
+        for name in imported_names(package, path):
+            assert rank[name] <= rank[module], f"{path.name} imports {name}, which lies above it"
+
+
+def test_the_wheel_has_every_room():
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "packages"
+    ]
+    for package, prefix in IMPORTED_AS.items():
+        rooms = {prefix + p.parent.name for p in package.glob("*/__init__.py")}
+        assert rooms == {name for name in packages if name.startswith(prefix)}
 
 
 def test_importing_the_package_loads_nothing_heavy():

@@ -10,8 +10,8 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
-from crackgeo_training import pavement as pavement_module
-from crackgeo_training.crack_shapes import (
+from crackgeo_training.drawing import pavement as pavement_module
+from crackgeo_training.drawing.crack_shapes import (
     Crack,
     alligator,
     branch,
@@ -20,8 +20,14 @@ from crackgeo_training.crack_shapes import (
     resample,
     wander,
 )
-from crackgeo_training.pavement import Pavement, draw_pavement, visible_pieces
-from crackgeo_training.textures import asphalt, concrete, layered_noise, smooth_noise, stones
+from crackgeo_training.drawing.pavement import Pavement, draw_pavement, visible_pieces
+from crackgeo_training.drawing.textures import (
+    asphalt,
+    concrete,
+    layered_noise,
+    smooth_noise,
+    stones,
+)
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
@@ -262,6 +268,8 @@ def test_too_small_is_refused(script: ModuleType, tmp_path: Path) -> None:
 
 
 def test_drawing_needs_no_extra_packages() -> None:
-    code = "import sys, crackgeo_training.pavement; print({'cv2', 'torch'} & set(sys.modules))"
+    code = (
+        "import sys, crackgeo_training.drawing.pavement; print({'cv2', 'torch'} & {*sys.modules})"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

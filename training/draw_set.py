@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data
 
-from .pavement import draw_pavement
-from .walls import draw_wall
+from .drawing.pavement import draw_pavement
+from .drawing.walls import draw_wall
 
 Rows = TypeVar("Rows")
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,20 +23,21 @@ from torch import Tensor
 from crackgeo.cli.console import Console
 from crackgeo.errors import CrackgeoError, InputError, ModelError
 from crackgeo.files import check_output
-from crackgeo.models.compact import HEAD_BIAS, HEAD_WEIGHT, OUTLINE_AT, has_outline, without_outline
+from crackgeo.models.compact import OUTLINE_AT, has_outline, without_outline
 from crackgeo.models.modelfile import save_model
 from crackgeo.models.registry import load_model
 from crackgeo.monitor import SILENT, Monitor
 from crackgeo.version import __version__
 
-from .averaging import mean_weights
-from .calibrate import Calibration, MaskFit, calibrate, fit_masks
-from .card import fill_card
-from .checkpoints import StateDict, read_state
-from .data import crack_free, read_licences, read_manifest
-from .evaluate import Evaluation, evaluate, find_records
-from .noise import VARIANTS
-from .report import to_dict
+from .learning.averaging import mean_weights
+from .learning.checkpoints import StateDict, read_state
+from .pictures.data import crack_free, read_licences, read_manifest
+from .scoring.calibrate import Calibration, MaskFit, calibrate, fit_masks
+from .scoring.card import fill_card
+from .scoring.evaluate import Evaluation, evaluate, find_records
+from .scoring.noise import VARIANTS
+from .scoring.report import to_dict
+from .scoring.stored import calibration_metadata, fitted
 
 NORMALISATION = "minus-one-to-one"
 NEGATIVE_SETS = ("brazil_negatives", "khanhha_conglomerate")
@@ -116,16 +117,6 @@ def _read_finite(path: Path) -> StateDict:
     return weights
 
 
-def fitted(weights: Mapping[str, Tensor], fit: MaskFit) -> dict[str, Tensor]:
-    """The weights with offset and temperature of the mask's logit folded into its last layer."""
-    weight, bias = weights[HEAD_WEIGHT], weights[HEAD_BIAS]
-    return {
-        **weights,
-        HEAD_WEIGHT: (weight.float() / fit.temperature).to(weight.dtype),
-        HEAD_BIAS: (bias + fit.offset) / fit.temperature,
-    }
-
-
 def describe(data: Path) -> dict[str, str]:
     """Metadata that does not depend on calibration."""
     return {
@@ -137,22 +128,6 @@ def describe(data: Path) -> dict[str, str]:
         "datasets": json.dumps(read_licences(data / "manifest.csv", "train")),
         "licence": NOTICE,
     }
-
-
-def calibration_metadata(calibration: Calibration) -> dict[str, str]:
-    """Metadata that a run reads to use the model as it was calibrated."""
-    numbers = {
-        "temperature": 1.0,  # it is part of the weights
-        "threshold": calibration.threshold,
-        "threshold_low": calibration.threshold_low,
-        "min_length_px": calibration.min_length_px,
-    }
-    if calibration.widths is not None:
-        numbers["width_error_px"] = calibration.widths.base_px
-        numbers["width_error_share"] = calibration.widths.share
-    details = json.dumps({**asdict(calibration), "ece": calibration.reliability.error}, default=str)
-    said = {name: f"{value:.4g}" for name, value in numbers.items()}
-    return {**said, "calibration": details.replace("NaN", "null")}
 
 
 def compact_scores(evaluation: Evaluation) -> dict[str, dict[str, dict[str, float]]]:

@@ -24,13 +24,13 @@ from crackgeo.files import output_errors
 from crackgeo.models.sam import VITS, build_cracksam
 from crackgeo.monitor import SILENT, Monitor
 
-from .bases import Base, parse_delta, save_delta, start_cracksam, start_peer
-from .data import Record
-from .evaluate import evaluate, find_records
-from .fit import CHECKPOINT, fit
-from .jobs import FinetuneSpec, fingerprint, training_job
-from .local_data import LocalData, load_data
+from .finetuning.bases import Base, parse_delta, save_delta, start_cracksam, start_peer
+from .finetuning.fit import CHECKPOINT, fit
+from .finetuning.jobs import FinetuneSpec, fingerprint, training_job
+from .finetuning.local_data import LocalData, load_data
 from .paper_tables import PAPER, TEST, PaperConfig, Row, RowResult, Table, load_paper, to_markdown
+from .pictures.data import Record
+from .scoring.evaluate import evaluate, find_records
 
 RESULT, DELTA = "result.json", "delta.safetensors"
 SAMS = {f"sam-{name.replace('_', '-')}": config for name, config in VITS.items()}

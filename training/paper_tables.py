@@ -10,8 +10,8 @@ from typing import Any
 
 from crackgeo.errors import UsageError
 
-from .noise import VARIANTS
-from .peers import PEERS
+from .learning.peers import PEERS
+from .scoring.noise import VARIANTS
 
 PAPER = Path(__file__).parent / "configs" / "paper.toml"
 TEST = "test"  # the column of the test split; its disturbed pictures have columns of their own

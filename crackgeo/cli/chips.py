@@ -46,8 +46,8 @@ def chips_command(
     docs/finetune.md says how labels are read and what `status` means.
     """
     try:
-        from crackgeo_training.chips import make_chips
-        from crackgeo_training.unlabelled import cut_unlabelled
+        from crackgeo_training.labelling.chips import make_chips
+        from crackgeo_training.labelling.unlabelled import cut_unlabelled
     except ImportError as error:
         raise UsageError(f"crackgeo chips needs the package {error.name}", EXTRA) from error
 

@@ -94,7 +94,7 @@ def _score_layers(
     output: Path | None,
     **_: Any,
 ) -> None:
-    from crackgeo_training.layer_scores import score_layers, write_layer_scores
+    from crackgeo_training.scoring.layer_scores import score_layers, write_layer_scores
 
     with console.monitor() as monitor:
         scores = score_layers(found, truth, area, tolerances_m, monitor)
@@ -119,11 +119,11 @@ def _score_model(
     batch_size: int | None,
     **_: Any,
 ) -> None:
-    from crackgeo_training.evaluate import evaluate, find_records, rule_of
-    from crackgeo_training.noise import BLURS, VARIANTS
-    from crackgeo_training.plots import write_plots
-    from crackgeo_training.report import to_dict, to_markdown, write_report
-    from crackgeo_training.sheets import write_extremes
+    from crackgeo_training.scoring.evaluate import evaluate, find_records, rule_of
+    from crackgeo_training.scoring.noise import BLURS, VARIANTS
+    from crackgeo_training.scoring.plots import write_plots
+    from crackgeo_training.scoring.report import to_dict, to_markdown, write_report
+    from crackgeo_training.scoring.sheets import write_extremes
 
     from ..models.registry import load_model
 

@@ -123,7 +123,7 @@ def finetune_command(
     beside it in a folder of the same name ending in .run. Ctrl-C leaves a checkpoint.
     """
     try:
-        from crackgeo_training.finetune import FinetuneSpec, finetune
+        from crackgeo_training.finetuning.finetune import FinetuneSpec, finetune
     except ImportError as error:
         raise UsageError(f"crackgeo finetune needs the package {error.name}", EXTRA) from error
     if (raster is None) == (data is None):

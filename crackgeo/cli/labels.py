@@ -54,8 +54,8 @@ chip_options = chain(
 
 def chip_specs(options: dict[str, Any]) -> dict[str, Any]:
     """Take the options of `chip_options` and `raster_options` out and give them as specs."""
-    from crackgeo_training.blocks import ChipSpec
-    from crackgeo_training.labels import LabelSpec
+    from crackgeo_training.labelling.blocks import ChipSpec
+    from crackgeo_training.labelling.labels import LabelSpec
 
     def take(*names: str) -> list[Any]:
         return [options.pop(name) for name in names]

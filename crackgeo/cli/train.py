@@ -76,7 +76,7 @@ def train_command(
     """
     try:
         from crackgeo_training.config import load_config
-        from crackgeo_training.train import train
+        from crackgeo_training.learning.train import train
     except ImportError as error:
         raise UsageError(f"crackgeo train needs the package {error.name}", EXTRA) from error
 

@@ -223,7 +223,7 @@ def test_this_plugin_and_this_engine_fit(fake):
 
 
 def test_the_fields_of_labels_are_those_that_the_engine_reads():
-    from crackgeo_training.labels import STATUS, WIDTH_FIELDS
+    from crackgeo_training.labelling.labels import STATUS, WIDTH_FIELDS
 
     source = ROOT / "qgis_plugin" / "crackgeo" / "algorithms" / "finetune.py"
     (found,) = re.findall(r"(?m)^LABEL_FIELDS = (\(.*\))", source.read_text(encoding="utf-8"))

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from crackgeo_training.blend import SHARES, between, keep_what_pays
-from crackgeo_training.fit import Fitted, Job
+from crackgeo_training.finetuning.blend import SHARES, between, keep_what_pays
+from crackgeo_training.finetuning.fit import Fitted, Job
 from torch import nn
 
 

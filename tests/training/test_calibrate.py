@@ -3,7 +3,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from crackgeo_training.calibrate import (
+from crackgeo_training.pictures.data import Record, crack_free, held_out
+from crackgeo_training.pictures.pairs import write_label, write_picture
+from crackgeo_training.scoring.calibrate import (
     Predicted,
     best_level,
     calibrate,
@@ -13,10 +15,8 @@ from crackgeo_training.calibrate import (
     fit_temperature,
     reliability,
 )
-from crackgeo_training.data import Record, crack_free, held_out
-from crackgeo_training.evaluate import evaluate, find_records
-from crackgeo_training.objects import HIGHS, LOWS, LineTable, line_table
-from crackgeo_training.pairs import write_label, write_picture
+from crackgeo_training.scoring.evaluate import evaluate, find_records
+from crackgeo_training.scoring.objects import HIGHS, LOWS, LineTable, line_table
 from pictures import DarkModel
 
 LEVEL = np.arange(513) / 16 - 16

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-from crackgeo_training.blocks import ChipSpec, plan_chips
-from crackgeo_training.chips import make_chips
-from crackgeo_training.data import Record, read_manifest
-from crackgeo_training.layouts import find_pairs
-from crackgeo_training.pairs import read_label, write_label
+from crackgeo_training.labelling.blocks import ChipSpec, plan_chips
+from crackgeo_training.labelling.chips import make_chips
+from crackgeo_training.labelling.layouts import find_pairs
+from crackgeo_training.pictures.data import Record, read_manifest
+from crackgeo_training.pictures.pairs import read_label, write_label
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat

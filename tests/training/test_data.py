@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from crackgeo_training.augment import augment
 from crackgeo_training.config import load_config
-from crackgeo_training.data import (
+from crackgeo_training.drawing.scenes import draw_negative
+from crackgeo_training.pictures.augment import augment
+from crackgeo_training.pictures.data import (
     CORE,
     IGNORE,
     CrackDataset,
@@ -21,7 +22,6 @@ from crackgeo_training.data import (
     read_pair,
     training_records,
 )
-from crackgeo_training.scenes import draw_negative
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import SETS, labelled
@@ -162,7 +162,9 @@ def test_a_run_learns_from_all_its_manifests_less_what_is_held_out(data, config,
     assert {r.split for r in plain} == {"train"}
     held = replace(config.data, hold_out_sets=("thin", "wide"))
     assert training_records(data, held) == plain  # they all have cracks
-    monkeypatch.setattr("crackgeo_training.data.read_pair", lambda r: (None, np.zeros((2, 2))))
+    monkeypatch.setattr(
+        "crackgeo_training.pictures.data.read_pair", lambda r: (None, np.zeros((2, 2)))
+    )
     held = replace(config.data, hold_out_sets=("thin",))
     apart = set(plain) - set(training_records(data, held))
     assert apart == {r for r in plain if r.set == "thin" and held_out(r)} != set()
@@ -382,8 +384,8 @@ def test_sets_are_drawn_by_their_weights(data, config, monkeypatch):
         return read_pair(record)
 
     blank = np.full((64, 64, 3), 128, np.uint8)
-    monkeypatch.setattr("crackgeo_training.data.read_pair", note)
-    monkeypatch.setattr("crackgeo_training.data.draw_negative", lambda rng, size: blank)
+    monkeypatch.setattr("crackgeo_training.pictures.data.read_pair", note)
+    monkeypatch.setattr("crackgeo_training.pictures.data.draw_negative", lambda rng, size: blank)
     weights = replace(config.data, set_weight={"thin": 3.0, "wide": 1.0}, procedural_share=0.2)
     dataset = CrackDataset(read_manifest(data / "manifest.csv"), replace(config, data=weights))
     for index in range(300):
@@ -427,7 +429,7 @@ def test_small_pictures_get_others_of_their_set_beside_them(data, config, monkey
         seen.append(record.set)
         return read_pair(record)
 
-    monkeypatch.setattr("crackgeo_training.data.read_pair", note)
+    monkeypatch.setattr("crackgeo_training.pictures.data.read_pair", note)
     height, width = read_pair(read_manifest(data / "manifest.csv", "train")[0])[1].shape
     asked = replace(config.augment, crop_px=height + 8, collage=1.0, inside=True)
     only = replace(config.data, procedural_share=0.0)

@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from crackgeo_training import distil
 from crackgeo_training.config import load_config
-from crackgeo_training.data import CrackDataset, read_manifest, scaled
-from crackgeo_training.distil import UnlabelledDataset, load_teacher, taught_loss, teach
-from crackgeo_training.networks import load_network
-from crackgeo_training.train import train
+from crackgeo_training.learning import distil
+from crackgeo_training.learning.distil import UnlabelledDataset, load_teacher, taught_loss, teach
+from crackgeo_training.learning.networks import load_network
+from crackgeo_training.learning.train import train
+from crackgeo_training.pictures.data import CrackDataset, read_manifest, scaled
 from pictures import DarkModel
 from survey import write_raster
 from test_models_cracksam import TINY

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from crackgeo_training.data import read_licences, read_manifest, read_pair
 from crackgeo_training.draw_set import (
     CELL_PX,
     PHOTOGRAPH_SET,
@@ -16,6 +15,7 @@ from crackgeo_training.draw_set import (
     full_cells,
     main,
 )
+from crackgeo_training.pictures.data import read_licences, read_manifest, read_pair
 
 
 @pytest.fixture(scope="module")

@@ -5,20 +5,13 @@ import math
 import cv2
 import numpy as np
 import pytest
-from crackgeo_training.data import Record, read_image
-from crackgeo_training.evaluate import evaluate, find_records, rule_of
-from crackgeo_training.metrics import ObjectRule
-from crackgeo_training.pairs import write_label, write_picture
-from crackgeo_training.report import to_dict, to_markdown, write_report
-from crackgeo_training.sheets import (
-    CAPTION_PX,
-    GREEN,
-    OPEN_SHADE,
-    RED,
-    panel,
-    write_extremes,
-    write_sheet,
-)
+from crackgeo_training.pictures.colours import GREEN, OPEN_SHADE, RED
+from crackgeo_training.pictures.data import Record, read_image
+from crackgeo_training.pictures.pairs import write_label, write_picture
+from crackgeo_training.scoring.evaluate import evaluate, find_records, rule_of
+from crackgeo_training.scoring.metrics import ObjectRule
+from crackgeo_training.scoring.report import to_dict, to_markdown, write_report
+from crackgeo_training.scoring.sheets import CAPTION_PX, panel, write_extremes, write_sheet
 from pictures import SETS, DarkModel, labelled
 
 from crackgeo.errors import Cancelled, InputError, ResourceError

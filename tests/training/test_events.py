@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from crackgeo_training.events import EventWriter, _checksum
+from crackgeo_training.finetuning.events import EventWriter, _checksum
 
 from crackgeo.errors import ResourceError
 

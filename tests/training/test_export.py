@@ -4,10 +4,6 @@ import numpy as np
 import pytest
 import torch
 from crackgeo_training import export as export_module
-from crackgeo_training.calibrate import Calibration, MaskFit, Reliability
-from crackgeo_training.card import BEGIN, END, fill_card
-from crackgeo_training.data import read_licences
-from crackgeo_training.evaluate import evaluate, find_records
 from crackgeo_training.export import (
     calibration_metadata,
     compact_scores,
@@ -15,7 +11,11 @@ from crackgeo_training.export import (
     fitted,
     read_checkpoints,
 )
-from crackgeo_training.widths import WidthErrors
+from crackgeo_training.pictures.data import read_licences
+from crackgeo_training.scoring.calibrate import Calibration, MaskFit, Reliability
+from crackgeo_training.scoring.card import BEGIN, END, fill_card
+from crackgeo_training.scoring.evaluate import evaluate, find_records
+from crackgeo_training.scoring.widths import WidthErrors
 from pictures import DarkModel
 
 from crackgeo.errors import InputError, ModelError

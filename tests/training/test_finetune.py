@@ -10,17 +10,17 @@ from itertools import count
 import numpy as np
 import pytest
 import torch
-from crackgeo_training import finetune as module
-from crackgeo_training import finetune_report, jobs, local_calibration
-from crackgeo_training.bases import Base, load_base, parse_delta
-from crackgeo_training.blocks import ChipSpec
-from crackgeo_training.data import read_manifest
-from crackgeo_training.evaluate import evaluate
-from crackgeo_training.finetune import FinetuneSpec, finetune
-from crackgeo_training.fit import trained_state
-from crackgeo_training.jobs import training_dtype
-from crackgeo_training.local_data import load_data
-from crackgeo_training.pairs import write_picture
+from crackgeo_training.finetuning import finetune as module
+from crackgeo_training.finetuning import finetune_report, jobs, local_calibration
+from crackgeo_training.finetuning.bases import Base, load_base, parse_delta
+from crackgeo_training.finetuning.finetune import FinetuneSpec, finetune
+from crackgeo_training.finetuning.fit import trained_state
+from crackgeo_training.finetuning.jobs import training_dtype
+from crackgeo_training.finetuning.local_data import load_data
+from crackgeo_training.labelling.blocks import ChipSpec
+from crackgeo_training.pictures.data import read_manifest
+from crackgeo_training.pictures.pairs import write_picture
+from crackgeo_training.scoring.evaluate import evaluate
 from pictures import DarkModel, write_folder
 from safetensors.torch import save_file
 from survey import grid_of_lines, write_lines, write_polygons, write_raster

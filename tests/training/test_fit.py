@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from crackgeo_training.fit import FitSpec, Job, fit, trained_state
+from crackgeo_training.finetuning.fit import FitSpec, Job, fit, trained_state
 from torch import nn
 
 from crackgeo.errors import Cancelled, ModelError, ResourceError, UsageError

@@ -6,8 +6,15 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from crackgeo_training import hed
-from crackgeo_training.hed import MEAN_BGR, VGG16, WEIGHTS, HedNet, load_edges, weights_path
+from crackgeo_training.learning import hed
+from crackgeo_training.learning.hed import (
+    MEAN_BGR,
+    VGG16,
+    WEIGHTS,
+    HedNet,
+    load_edges,
+    weights_path,
+)
 from torch.nn import functional as F
 
 from crackgeo.errors import UsageError

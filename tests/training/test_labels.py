@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from crackgeo_training.labels import LabelSpec, read_labels
+from crackgeo_training.labelling.labels import LabelSpec, read_labels
 from pyproj import CRS
 from rasters import TRANSFORM, UTM
 from survey import write_lines, write_polygons

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from crackgeo_training.layer_scores import score_layers
+from crackgeo_training.scoring.layer_scores import score_layers
 from survey import write_lines, write_polygons
 
 from crackgeo import cli

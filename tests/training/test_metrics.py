@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from crackgeo_training.metrics import (
+from crackgeo_training.scoring.metrics import (
     ObjectRule,
     centrelines,
     long_lines,

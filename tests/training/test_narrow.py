@@ -1,5 +1,5 @@
 import numpy as np
-from crackgeo_training.narrow import narrow
+from crackgeo_training.pictures.narrow import narrow
 
 SIZE = 64
 IGNORE = 255

@@ -3,7 +3,13 @@ from pathlib import Path
 import pytest
 import torch
 from crackgeo_training.config import load_config
-from crackgeo_training.networks import KNOWN, NAMES, build_network, load_network, load_pretrained
+from crackgeo_training.learning.networks import (
+    KNOWN,
+    NAMES,
+    build_network,
+    load_network,
+    load_pretrained,
+)
 
 from crackgeo.errors import UsageError
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from crackgeo_training.augment import augment_beside
 from crackgeo_training.config import load_config
-from crackgeo_training.overhead import draw_overhead, hang_cables, lay_shadows
+from crackgeo_training.drawing.overhead import draw_overhead, hang_cables, lay_shadows
+from crackgeo_training.pictures.augment import augment_beside
 
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "compact.toml"
 SIZE = 96

@@ -5,7 +5,8 @@ from functools import partial
 import pytest
 import torch
 from click.testing import CliRunner
-from crackgeo_training import jobs, paper
+from crackgeo_training import paper
+from crackgeo_training.finetuning import jobs
 from crackgeo_training.paper_tables import Row, RowResult, Table, load_paper, to_markdown
 from pictures import write_folder
 from safetensors.torch import save_file

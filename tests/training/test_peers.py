@@ -8,11 +8,13 @@ from functools import partial
 
 import pytest
 import torch
-from crackgeo_training import evaluate, jobs, paper, paper_data, sheets
-from crackgeo_training.bases import start_peer
+from crackgeo_training import paper
+from crackgeo_training.finetuning import jobs, paper_data
+from crackgeo_training.finetuning.bases import start_peer
+from crackgeo_training.learning.peers import IMAGENET_MEAN, PEERS, build_peer
 from crackgeo_training.paper_tables import Row, Table, load_paper
-from crackgeo_training.peers import IMAGENET_MEAN, PEERS, build_peer
-from crackgeo_training.predict_images import predict_images
+from crackgeo_training.scoring import evaluate, sheets
+from crackgeo_training.scoring.predict_images import predict_images
 from pictures import write_folder
 from torch import nn
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from crackgeo_training.noise import disturb
-from crackgeo_training.predict_images import predict_images
+from crackgeo_training.scoring.noise import disturb
+from crackgeo_training.scoring.predict_images import predict_images
 from fakes import IdentityModel
 
 SHAPES = [(60, 80), (448, 448), (449, 448), (300, 1000), (1, 1), (800, 500)]

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from crackgeo_training.data import Record
-from crackgeo_training.evaluate import evaluate, predicted
-from crackgeo_training.metrics import LEVELS, ObjectRule, score, sweep_thresholds
-from crackgeo_training.noise import disturb
-from crackgeo_training.pairs import write_label, write_picture
-from crackgeo_training.plots import blur_curve
+from crackgeo_training.pictures.data import Record
+from crackgeo_training.pictures.pairs import write_label, write_picture
+from crackgeo_training.scoring.evaluate import evaluate, predicted
+from crackgeo_training.scoring.metrics import LEVELS, ObjectRule, score, sweep_thresholds
+from crackgeo_training.scoring.noise import disturb
+from crackgeo_training.scoring.plots import blur_curve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import DarkModel

@@ -7,12 +7,12 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from crackgeo_training import watch
-from crackgeo_training.averaging import mean_weights
 from crackgeo_training.config import load_config
-from crackgeo_training.losses import crack_loss
-from crackgeo_training.networks import build_network
-from crackgeo_training.train import rate_factor, train
+from crackgeo_training.learning import watch
+from crackgeo_training.learning.averaging import mean_weights
+from crackgeo_training.learning.losses import crack_loss
+from crackgeo_training.learning.networks import build_network
+from crackgeo_training.learning.train import rate_factor, train
 
 from crackgeo.errors import Cancelled, ModelError, ResourceError, UsageError
 from crackgeo.models.compact import CompactNet, without_outline
@@ -189,7 +189,7 @@ def test_memory_that_does_not_suffice_is_said(data, config, tmp_path, monkeypatc
     def large(*args):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("crackgeo_training.train.crack_loss", large)
+    monkeypatch.setattr("crackgeo_training.learning.train.crack_loss", large)
     with pytest.raises(ResourceError, match="out of memory while training") as failed:
         train(config, data, tmp_path, lambda _: None)
     assert "smaller batch" in failed.value.remedy
@@ -204,7 +204,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_weights(data, config, tmp_
         loss = crack_loss(logits, label, *rest)
         return loss * float("nan") if len(calls) == 2 else loss
 
-    monkeypatch.setattr("crackgeo_training.train.crack_loss", sick)
+    monkeypatch.setattr("crackgeo_training.learning.train.crack_loss", sick)
     with pytest.raises(ModelError, match="loss is nan at iteration 1"):
         train(config, data, tmp_path, lambda _: None)
     state = torch.load(tmp_path / "checkpoint.pt")

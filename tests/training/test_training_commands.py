@@ -3,7 +3,7 @@ import os
 import subprocess
 from pathlib import Path
 
-import crackgeo_training.train
+import crackgeo_training.learning.train
 import pytest
 from crackgeo_training.config import load_config
 from pictures import DarkModel
@@ -65,7 +65,7 @@ def test_evaluate_says_what_is_wrong(data, dark, capsys, tmp_path):
 
 
 def test_without_the_training_extra(monkeypatch, capsys, tmp_path):
-    monkeypatch.setitem(__import__("sys").modules, "crackgeo_training.evaluate", None)
+    monkeypatch.setitem(__import__("sys").modules, "crackgeo_training.scoring.evaluate", None)
     monkeypatch.setitem(__import__("sys").modules, "crackgeo_training.config", None)
     for command in (["evaluate", "--data", "d"], ["train", "c", "--data", "d", "-o", "o"]):
         assert cli.run(command) == 2
@@ -81,7 +81,7 @@ def test_train_hands_over_and_reports(monkeypatch, capsys, tmp_path):
         seen.append((config.train.seed, data, out, device))
         return out / "checkpoint.pt"
 
-    monkeypatch.setattr(crackgeo_training.train, "train", train)
+    monkeypatch.setattr(crackgeo_training.learning.train, "train", train)
     asked = ["train", str(CONFIG), "--data", str(tmp_path), "-o", str(tmp_path / "o"), "--json"]
     assert cli.run(asked) == 0
     assert json.loads(capsys.readouterr().out) == {"checkpoint": str(tmp_path / "o/checkpoint.pt")}

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from crackgeo_training.walls import MASONRY_WIDTH_PX, WIDTH_PX, draw_wall
+from crackgeo_training.drawing.walls import MASONRY_WIDTH_PX, WIDTH_PX, draw_wall
 
 SIZE = 160
 

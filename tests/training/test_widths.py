@@ -3,7 +3,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from crackgeo_training.widths import crack_errors, error_line, stations, width_errors
+from crackgeo_training.scoring.widths import crack_errors, error_line, stations, width_errors
 
 from crackgeo.specs import VectorSpec
 

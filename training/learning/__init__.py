@@ -1,0 +1,1 @@
+"""How a network learns: networks, losses, teachers, and the run that a configuration describes."""

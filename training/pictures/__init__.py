@@ -1,0 +1,1 @@
+"""Labelled pictures: reading them, changing them, the samples of a run."""
