@@ -23,7 +23,7 @@ from affine import Affine
 from PIL import Image, ImageDraw, ImageFilter
 
 from crackgeo.blocks import ArraySource
-from crackgeo.measure import place_branches
+from crackgeo.branches import place_branches
 from crackgeo.pixelgraph import prune
 from crackgeo.skeleton import low_code, skeletonize
 from crackgeo.specs import PROB_SCALE, VectorSpec

@@ -12,11 +12,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from .branches import CUT, FAINT, Branches, Nodes
 from .chains import tangents
 from .grid import Grid
 from .ground import azimuth_deg, pixel_area_m2, segment_vectors_m, small_units, vectors_m
 from .jit import compiled
-from .measure import CUT, FAINT, Branches, Nodes
 from .network import Cracks
 from .specs import VectorSpec
 from .vectors import FeatureTable
@@ -117,6 +117,17 @@ class CrackLines:
         return np.bincount(self.crack, values, len(self)).astype(np.float64)
 
 
+def across_m(x: Floats, y: Floats, offsets: Ints, grid: Grid) -> Floats:
+    """Metres on the ground of a pixel of width across chains at their points, float64 `[m]`.
+
+    A strip of unit width across a line of direction t covers area / |M t| of ground width, with M
+    from pixels to the ground and the area that of a pixel.
+    """
+    tx, ty = tangents(x, y, offsets, np.zeros(len(offsets) - 1, np.bool_))
+    step_m = np.hypot(*vectors_m(grid, x, y, tx, ty).T)
+    return np.asarray(pixel_area_m2(grid, x, y) / step_m)
+
+
 def crack_lines(branches: Branches, cracks: Cracks, grid: Grid) -> CrackLines:
     """Lay the branches of every crack end to end and measure them on the ground."""
     points, offsets = _expanded(cracks.branch, cracks.backward, cracks.offsets, branches.offsets)
@@ -127,9 +138,7 @@ def crack_lines(branches: Branches, cracks: Cracks, grid: Grid) -> CrackLines:
         steps[:-1] = segment_vectors_m(grid, x, y)
         steps[offsets[1:] - 1] = 0.0
     area = pixel_area_m2(grid, x, y)
-    tx, ty = tangents(x, y, offsets, np.zeros(len(cracks), np.bool_))
-    # A strip of unit width across the line covers area / |M t| of ground width.
-    stretch = area / np.hypot(*vectors_m(grid, x, y, tx, ty).T)
+    stretch = across_m(x, y, offsets, grid)
     trust = branches.trust[points]
     best = np.zeros(len(cracks), np.uint8)
     np.maximum.at(best, crack, trust)

@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+_DIRECTION_PX = 15.0  # a chain's direction at its end is taken over this distance
+
 
 @compiled
 def smooth(
@@ -70,3 +72,41 @@ def tangents(x: Floats, y: Floats, offsets: Ints, closed: Bools) -> tuple[Floats
             length = np.sqrt(dx * dx + dy * dy)
             tx[i], ty[i] = (dx / length, dy / length) if length > 0 else (1.0, 0.0)
     return tx, ty
+
+
+@compiled
+def end_directions(x: Floats, y: Floats, offsets: Ints, skip: Floats) -> Floats:
+    """Unit vectors out of both ends of every chain, and where they are taken.
+
+    From the point `skip` and `_DIRECTION_PX` along the chain to the point `skip` along it; both
+    come nearer where the chain is short.
+
+    Parameters
+    ----------
+    skip : float64 `[b, 2]`, pixels at its first and at its last point
+
+    Returns
+    -------
+    float64 `[b, 2, 4]`: vector x, y, and x, y of the point that it leads to
+    """
+    out = np.empty((len(offsets) - 1, 2, 4))
+    for branch in range(len(offsets) - 1):
+        begin, last = offsets[branch], offsets[branch + 1] - 1
+        for side in range(2):
+            step, i = (1, begin) if side == 0 else (-1, last)
+            stop = last if side == 0 else begin
+            near = far = i
+            along = 0.0
+            while i != stop and along < skip[branch, side] + _DIRECTION_PX:
+                along += np.hypot(x[i + step] - x[i], y[i + step] - y[i])
+                i += step
+                far = i
+                if along <= skip[branch, side]:
+                    near = i
+            if near == far:
+                near = begin if side == 0 else last
+            dx, dy = x[near] - x[far], y[near] - y[far]
+            length = max(np.sqrt(dx * dx + dy * dy), 1e-12)
+            out[branch, side, 0], out[branch, side, 1] = dx / length, dy / length
+            out[branch, side, 2], out[branch, side, 3] = x[near], y[near]
+    return out

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from .blocks import ProbabilitySource
+from .branches import CUT, Branches, Nodes
+from .chains import end_directions
 from .grid import Window
 from .jit import compiled
-from .measure import CUT, Branches, Nodes
 from .pixelgraph import find_root
 from .specs import PROB_NODATA, PROB_SCALE, VectorSpec
 
@@ -24,41 +25,11 @@ Ints = NDArray[np.int64]
 Ints32 = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 
-_DIRECTION_PX = 15.0  # a branch's direction at its end is taken over this distance
 _TURN_COST = 2.0  # how much a turn makes a gap longer when links compete
 
 
-@compiled
-def _end_directions(x: Floats, y: Floats, offsets: Ints, skip: Floats, reach: float) -> Floats:
-    """Unit vectors out of both ends of every branch, float64 `[b, 2, 2]`.
-
-    From the point `skip + reach` along the branch to the point `skip` along it; both come
-    nearer where the branch is short.
-    """
-    out = np.empty((len(offsets) - 1, 2, 2))
-    for branch in range(len(offsets) - 1):
-        begin, last = offsets[branch], offsets[branch + 1] - 1
-        for side in range(2):
-            step, i = (1, begin) if side == 0 else (-1, last)
-            stop = last if side == 0 else begin
-            near = far = i
-            along = 0.0
-            while i != stop and along < skip[branch, side] + reach:
-                along += np.hypot(x[i + step] - x[i], y[i + step] - y[i])
-                i += step
-                far = i
-                if along <= skip[branch, side]:
-                    near = i
-            if near == far:
-                near = begin if side == 0 else last
-            dx, dy = x[near] - x[far], y[near] - y[far]
-            length = max(np.sqrt(dx * dx + dy * dy), 1e-12)
-            out[branch, side, 0], out[branch, side, 1] = dx / length, dy / length
-    return out
-
-
 def _directions(branches: Branches, skip: Floats) -> Floats:
-    return _end_directions(branches.x, branches.y, branches.offsets, skip, _DIRECTION_PX)
+    return end_directions(branches.x, branches.y, branches.offsets, skip)[..., :2]
 
 
 def find_links(branches: Branches, nodes: Nodes, keys: Ints, width: int, spec: VectorSpec) -> Ints:

@@ -9,9 +9,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from .branches import Branches
 from .grid import Grid
 from .ground import pixel_area_m2
-from .measure import Branches
 from .outlines import Ints32, label_runs, merge_runs, trace_outlines
 from .profiles import FAINT
 from .skeleton import Ints, Skeleton

@@ -38,14 +38,14 @@ _MAX_FOOT = 0.2  # a background above this is not taken for a pedestal
 def _says(code: int, outline: float, most: float) -> Any:
     """Probability that a code stands for: of a crack, or with `outline` of lying in its outline.
 
-    P is 0.5 at `outline`; outside of the mask, where none is known, it is the mask's number, up to
-    `most`. As faint as `FAINT` it is 0.
+    P is 0.5 at `outline`; outside of the mask, where none is known, it falls like the number of the
+    mask, from `most` at its edge. As faint as `FAINT` it is 0.
     """
     probability = code * PROB_SCALE
     if outline <= _RIM:
         return probability
     if probability < _RIM:
-        return min(probability, most)
+        return probability * min(most / _RIM, 1.0)
     if probability <= FAINT:
         return 0.0
     return min(0.5 * (probability - _RIM) / (outline - _RIM), 1.0)
@@ -261,8 +261,8 @@ def _read_outline(
     Codes are read as P before they are interpolated: between a mask's last pixel, sure of the
     outline, and the first outside, the level of the outline lies a quarter pixel too far in. And P
     is not known outside: a mask that ends within a crack's blurred edge would cut it off, so there
-    the mask's own number stands for P, up to what P was on that last pixel. A mask wider than its
-    crack adds nothing.
+    P goes on from what it was on that last pixel and falls as the mask's own number does. A mask
+    wider than its crack adds next to nothing.
 
     Parameters
     ----------
@@ -274,17 +274,20 @@ def _read_outline(
     middle = len(values) // 2
     for side in (-1, 1):
         edge = 0.0
-        end = high if side > 0 else low - 1
+        out = end = high if side > 0 else low - 1
         for k in range(ridge, end, side):
             s = (k - middle) * STEP_PX
             code = codes[int(y + s * tx) - row, int(x - s * ty) - col]
             if code == PROB_NODATA or code * PROB_SCALE < _RIM:
+                out = k
                 break
             edge = _says(code, outline, 0.0)
         for k in range(ridge, end, side):
             s = (k - middle) * STEP_PX
             at = x - s * ty, y + s * tx
             values[k] = _sample(codes, row, col, height, width, *at, outline, edge)
+            if side * k >= side * out:  # pixels are no rise that would end the profile
+                values[k] = min(values[k], values[k - side])
 
 
 @compiled
@@ -374,7 +377,8 @@ def measure_tips(
     Returns
     -------
     float64 `[n, 2]`: distance (px) along the tangent to the crack's edge (half of the
-    probability at the end), and 1 where the border or missing data comes first
+    probability at the end), and 1 where the border or missing data comes first; 0 if neither
+    comes: the crack runs into a region too wide for a line
     """
     out = np.zeros((len(points), 2))
     for i in range(len(points)):
@@ -393,6 +397,7 @@ def measure_tips(
             value = _sample(codes, row, col, height, width, x + s * tx, y + s * ty)
             if value < 0:
                 out[i, 1] = last >= edge_level
+                out[i, 0] = (k - 1) * STEP_PX
                 break
             if value < half:
                 s -= STEP_PX * (half - value) / (last - value)
@@ -400,6 +405,4 @@ def measure_tips(
                 break
             last = value
             k += 1
-        if out[i, 0] == 0:
-            out[i, 0] = (k - 1) * STEP_PX
     return out

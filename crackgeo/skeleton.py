@@ -24,6 +24,7 @@ from .monitor import SILENT, Monitor
 from .profiles import FAINT
 from .specs import PROB_NODATA, PROB_SCALE, VectorSpec
 from .thinning import (
+    HOLE_PX,
     Box,
     Places,
     drop_solid,
@@ -36,7 +37,7 @@ from .thinning import (
 
 Ints = NDArray[np.int64]
 
-_MARGIN_PX = 3  # 2 more decide on solid rests, 1 on holes of a pixel
+_MARGIN_PX = 3 + HOLE_PX  # 2 more decide on solid rests, those around them on small holes
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def _skeletonize_block(source: ProbabilitySource, spec: VectorSpec, core: Window
     codes = np.ascontiguousarray(source.read(window))
     # One comparison for low <= code < nodata, as uint8 wraps round below zero.
     found = np.flatnonzero((codes - np.uint8(low)).reshape(-1) < PROB_NODATA - low)
-    mask, pixels = filled_mask(codes, found, PROB_NODATA)
+    mask, pixels = filled_mask(codes, found)
     stride, box = mask.shape[1], _box(core, window)
     own = places_within(pixels[: len(found)], stride, box)
     if len(own) == 0:

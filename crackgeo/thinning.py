@@ -19,6 +19,8 @@ Ints = NDArray[np.int64]
 Places = NDArray[np.int32]
 Box = tuple[int, int, int, int]
 
+HOLE_PX = 4  # so many open pixels inside a mask are noise
+
 
 def _thinning_table() -> Codes:
     """Whether a pixel goes, uint8 `[2, 256]`: by sub-iteration and by its 8 neighbours.
@@ -141,10 +143,38 @@ def thin_pixels(mask: Codes, pixels: Places, iterations: int) -> None:
 
 
 @compiled
-def filled_mask(codes: Codes, found: Ints, nodata: int) -> tuple[Codes, Places]:
-    """Mask of pixels in a border of zeros, with holes of one pixel filled.
+def _hole(flat: Codes, start: int, stride: int, hole: Places) -> int:
+    """Write the open pixels that hang together with a place; how many, or 0 for more than fit.
 
-    A lone pixel below the threshold inside a crack is noise; left open, it would split the line.
+    Parameters
+    ----------
+    flat : uint8, a mask with a border of zeros, whose pixels are no hole
+    hole : int32, written; as long as the largest hole
+    """
+    hole[0], size = start, 1
+    done = 0
+    while done < size:
+        i = hole[done]
+        done += 1
+        row, col = i // stride, i % stride
+        if row == 0 or col == 0 or col == stride - 1 or i + stride >= len(flat):
+            return 0
+        for beside in (i - stride, i - 1, i + 1, i + stride):
+            if flat[beside] or (hole[:size] == beside).any():
+                continue
+            if size == len(hole):
+                return 0
+            hole[size] = beside
+            size += 1
+    return size
+
+
+@compiled
+def filled_mask(codes: Codes, found: Ints) -> tuple[Codes, Places]:
+    """Mask of pixels in a border of zeros, with holes of a few pixels filled.
+
+    They are noise, or single pixels without data; left open, they would split the line, or set
+    rings beside it.
 
     Parameters
     ----------
@@ -160,18 +190,20 @@ def filled_mask(codes: Codes, found: Ints, nodata: int) -> tuple[Codes, Places]:
     stride = width + 2
     mask = np.zeros((height + 2, stride), np.uint8)
     flat = mask.reshape(-1)
-    pixels = np.empty(2 * len(found), np.int32)
+    pixels = np.empty((1 + HOLE_PX) * len(found), np.int32)
     for k in range(len(found)):
         pixels[k] = (found[k] // width + 1) * stride + found[k] % width + 1
         flat[pixels[k]] = 1
     size = len(found)
+    hole = np.empty(HOLE_PX, np.int32)
     for k in range(len(found)):
         i = pixels[k] + 1
-        closed = not flat[i] and flat[i - stride] and flat[i + stride] and flat[i + 1]
-        if closed and codes[i // stride - 1, i % stride - 1] != nodata:
-            flat[i] = 1
-            pixels[size] = i
-            size += 1
+        if not flat[i] and flat[i - stride]:  # as the first pixel of a hole lies
+            filled = _hole(flat, i, stride, hole)
+            for j in hole[:filled]:
+                flat[j] = 1
+            pixels[size : size + filled] = hole[:filled]
+            size += filled
     return mask, pixels[:size].copy()
 
 

@@ -9,6 +9,7 @@ import shapely
 from affine import Affine
 
 from .attributes import (
+    across_m,
     crack_lines,
     crack_table,
     line_geometries,
@@ -16,10 +17,12 @@ from .attributes import (
     station_table,
 )
 from .blocks import ArraySource, ProbabilitySource
+from .branches import Bools, Branches, Floats, Ints, Nodes, place_branches
+from .crossings import merge_crossings
 from .errors import UsageError
 from .grid import Grid
 from .ground import has_ground_units, pixel_size_m, segment_vectors_m, small_units
-from .measure import Bools, Branches, Floats, Ints, Nodes, measure_branches, place_branches
+from .measure import measure_branches
 from .monitor import SILENT, Monitor
 from .network import (
     chosen_branches,
@@ -78,6 +81,7 @@ def vectorize(
     skeleton = _reaching(skeleton, high_code(spec))
     branches, nodes, blobs = _network(source, skeleton, grid, spec, workers, monitor)
     skeleton = replace(skeleton, solid=np.union1d(skeleton.solid, blobs))
+    branches, nodes = merge_crossings(branches, nodes, spec)
     cracks = join_cracks(branches, nodes, spec)
     network = network_of(branches, len(nodes.x)) + 1
     geometry = line_geometries(branches, cracks, grid, spec)
@@ -194,8 +198,8 @@ def _narrow_enough(network: Ints, branches: Branches, grid: Grid, spec: VectorSp
     point_network = np.repeat(network, np.diff(branches.offsets))
     points = np.maximum(np.bincount(point_network), 1)
     width_px = np.maximum(branches.width_px, 2 * branches.radius_px * (spec.outline > 0))
-    mean_px = np.bincount(point_network, width_px) / points
-    width_mm = mean_px * _pixel_side(grid) * small_units(grid)
+    width = width_px * across_m(branches.x, branches.y, branches.offsets, grid)
+    width_mm = np.bincount(point_network, width) / points * small_units(grid)
     return np.asarray(width_mm <= spec.max_width_mm)
 
 

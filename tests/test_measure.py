@@ -4,6 +4,8 @@ import synth
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import erf
+from scipy.stats import norm
 
 from crackgeo.blocks import ArraySource
 from crackgeo.chains import smooth, tangents
@@ -217,6 +219,71 @@ def test_where_the_outline_fails_for_a_while_no_width_is_taken():
     faint = np.minimum(probability, 0.5)  # throughout
     columns = vectors_of(faint, outline=0.75, threshold_low=0.45).cracks.columns
     assert columns["width_mean_mm"][0] == pytest.approx(12, abs=0.8)
+
+
+def field(turn_deg, shift, width_px, rim_px, blur_px):
+    """A crack as a model codes it: its blurred edge, and a mask so much wider, blurred alike."""
+    turn = np.radians(turn_deg)
+    ys, xs = np.mgrid[:100, :100] + 0.5
+    d = np.abs((ys - 50 - shift) * np.cos(turn) - (xs - 50) * np.sin(turn))
+    own, mask = (
+        norm.cdf((w / 2 - d) / blur_px) - norm.cdf((-w / 2 - d) / blur_px)
+        for w in (width_px, width_px + 2 * rim_px)
+    )
+    return np.where(mask < 0.5, mask, 0.5 + 0.5 * own)
+
+
+@pytest.mark.parametrize("rim_px", [0, 2, 3])
+@pytest.mark.parametrize("width_px", [3.0, 4.0, 10.0])
+def test_an_outlines_width_does_not_depend_on_its_direction(width_px, rim_px):
+    widths = [
+        vectors_of(field(turn, shift, width_px, rim_px, 1.0), outline=0.75).cracks.columns[
+            "width_mean_mm"
+        ][0]
+        for turn in (0, 22, 45)
+        for shift in (0.1, 0.4)
+    ]
+    assert widths == pytest.approx(np.full(6, width_px), abs=0.25)
+
+
+@pytest.mark.parametrize("turn_deg", [0, 45])
+@pytest.mark.parametrize("length_px", [10.0, 20.0])
+def test_the_largest_width_is_a_mean_over_its_own_length(turn_deg, length_px):
+    """A bulge from 4 to 20 px, whose mean over 20 px of length can be written down."""
+    turn = np.radians(turn_deg)
+    ys, xs = np.mgrid[:260, :260] + 0.5 - 130
+    along, across = xs * np.cos(turn) + ys * np.sin(turn), ys * np.cos(turn) - xs * np.sin(turn)
+    width = 4 + 16 * np.exp(-((along / length_px) ** 2))
+    inside = (np.abs(along) < 110) * np.clip(width / 2 - np.abs(across) + 0.5, 0, 1)
+    expected = 4 + 16 * np.sqrt(np.pi) * length_px * erf(10 / length_px) / 20
+    (largest,) = vectors_of(inside).cracks.columns["width_max_mm"]
+    assert largest == pytest.approx(expected, rel=0.08)
+
+
+@pytest.mark.parametrize("rim_px", [0, 2])
+@pytest.mark.parametrize(("width_px", "angle_deg"), [(4, 15), (8, 15), (8, 30), (6, 60)])
+def test_where_cracks_part_at_an_acute_angle_nothing_gets_wider(width_px, angle_deg, rim_px):
+    turn = np.radians(angle_deg)
+    end = 150 - 150 * np.sin(turn), 150 + 150 * np.cos(turn)
+    cracks = ((150, 30), (150, 300)), ((150, 150), end)
+    own, mask = (
+        np.max([bar(330, *ends, width) for ends in cracks], axis=0)
+        for width in (width_px, width_px + 2 * rim_px)
+    )
+    coded = np.where(mask < 0.5, mask, 0.5 + 0.5 * own) if rim_px else own
+    columns = vectors_of(coded, outline=0.75 if rim_px else 0.0).cracks.columns
+    assert columns["width_max_mm"] == pytest.approx(np.full(2, width_px), abs=0.35)
+
+
+def bar(size, begin, end, width_px):
+    """Coverage of a straight crack with square ends, from (row, col) to (row, col)."""
+    rows, cols = np.mgrid[:size, :size] + 0.5
+    a, b = np.array(begin, float), np.array(end, float)
+    length = np.hypot(*(b - a))
+    unit = (b - a) / length
+    along = (rows - a[0]) * unit[0] + (cols - a[1]) * unit[1]
+    aside = np.abs((cols - a[1]) * unit[0] - (rows - a[0]) * unit[1])
+    return np.clip(width_px / 2 - aside + 0.5, 0, 1) * ((along >= 0) & (along <= length))
 
 
 def test_polygons_end_at_the_outline_and_lines_stay_whole():

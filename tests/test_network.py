@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from crackgeo.blocks import ArraySource
-from crackgeo.measure import Branches, Nodes, place_branches
+from crackgeo.branches import Branches, Nodes, place_branches
 from crackgeo.network import (
     chosen_branches,
     find_links,

@@ -113,16 +113,28 @@ def test_peak_is_the_highest_code_nearby_and_never_nodata():
     assert peaks[10] == peaks[25] == 100
 
 
-def test_a_hole_of_one_pixel_is_filled_unless_it_has_no_data():
+@pytest.mark.parametrize("code", [0, 255])
+@pytest.mark.parametrize("block_px", [16, 2048])
+@pytest.mark.parametrize(
+    ("hole", "filled"),
+    [
+        (((7, 20),), True),
+        (((6, 20), (7, 20), (7, 19), (8, 19)), True),
+        (((7, 15), (7, 16), (7, 17), (7, 18)), True),
+        (((7, 14), (7, 15), (7, 16), (7, 17), (7, 18)), False),
+        (((5, 20), (6, 20)), False),  # open to the outside
+    ],
+)
+def test_holes_of_a_few_pixels_are_filled(hole, filled, block_px, code):
     codes = np.zeros((15, 40), np.uint8)
     codes[5:10, 3:37] = 254
-    plain = skeletonize(ArraySource(codes), VectorSpec())
-    codes[7, 20] = 0
-    holed = skeletonize(ArraySource(codes), VectorSpec())
-    np.testing.assert_array_equal(holed.keys, plain.keys)
-    np.testing.assert_array_equal(holed.radius_px, plain.radius_px)
-    codes[7, 20] = 255
-    assert len(skeletonize(ArraySource(codes), VectorSpec()).keys) > len(plain.keys)
+    spec = VectorSpec(block_px=block_px)
+    plain = skeletonize(ArraySource(codes), spec)
+    codes[tuple(np.transpose(hole))] = code
+    holed = skeletonize(ArraySource(codes), spec)
+    assert np.array_equal(holed.keys, plain.keys) == filled
+    if filled:
+        np.testing.assert_array_equal(holed.radius_px, plain.radius_px)
 
 
 def test_what_is_too_wide_leaves_no_line_but_a_mark():

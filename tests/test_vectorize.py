@@ -131,9 +131,9 @@ def test_a_junction_does_not_widen_what_ends_there():
     vectors = run(synth.codes(synth.blurred(codes / 254)), stations_m=2.0)
     columns, stations = vectors.cracks.columns, vectors.width_stations.columns
     known = np.isfinite(columns["width_mean_mm"])
-    assert known.sum() > 100
-    assert columns["width_max_mm"][known].max() < 10  # a place where three cracks run together
-    assert stations["width_mm"].max() < 10
+    assert known.sum() > 80
+    assert columns["width_max_mm"][known].max() < 12  # a place where three cracks run together
+    assert stations["width_mm"].max() < 12
     assert set(stations["crack_id"]) <= set(columns["crack_id"][known])
 
 
@@ -341,6 +341,27 @@ def test_ring_is_one_closed_crack():
     assert vectors.cracks.columns["length_m"][0] == pytest.approx(2 * np.pi * 40, rel=0.006)
     assert np.isnan(vectors.cracks.columns["tortuosity"][0])
     assert len(vectors.crack_nodes) == 0
+
+
+def test_a_crack_that_runs_into_a_wide_region_is_not_drawn_through_it():
+    codes = np.zeros((400, 500), np.uint8)
+    codes[198:202, 20:250] = 254
+    codes[100:300, 250:450] = 254
+    vectors = run(codes)
+    (length,) = vectors.cracks.columns["length_m"]
+    assert 228 < length < 228 + 64  # in the region thinning still draws as far as it goes
+
+
+@pytest.mark.parametrize(("width_px", "along"), [(9.0, True), (22.0, True), (24.0, False)])
+def test_the_largest_width_is_that_on_the_ground(width_px, along):
+    """Pixels of 2 x 8 mm: across a crack along their long side they are 2 mm wide, else 8."""
+    codes = synth.codes(straight(width_px, 90.0 if along else 0.0).probability)
+    transform = Affine(0.002, 0, 500000, 0, -0.008, 5.4e6)
+    width_mm = width_px * (2 if along else 8)
+    for limit, kept in ((width_mm * 1.1, 1), (width_mm * 0.9, 0)):
+        told = Monitor()
+        vectors = run(codes, transform, UTM, told, max_width_mm=limit)
+        assert len(vectors.cracks) == kept
 
 
 def test_region_too_wide_to_thin_is_a_polygon_and_says_so():
