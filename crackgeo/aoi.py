@@ -101,7 +101,7 @@ def _box_area(grid: Grid, bbox: BBox) -> Area:
     xmin, ymin, xmax, ymax = bbox
     if not np.isfinite(bbox).all() or xmin >= xmax or ymin >= ymax:
         raise UsageError(
-            f"--bbox {','.join(f'{v:g}' for v in bbox)} encloses nothing",
+            f"--bbox {','.join(f'{v:.15g}' for v in bbox)} encloses nothing",
             "give it as xmin,ymin,xmax,ymax with xmin < xmax and ymin < ymax",
         )
     corners = np.array([(xmin, ymin), (xmax, ymin), (xmax, ymax), (xmin, ymax)], np.float64)
@@ -206,11 +206,10 @@ def _polygon_layer(path: Path, found: NDArray[np.object_]) -> str:
     layers = [(str(name), kind) for name, kind in found if kind is not None]
     names = [name for name, kind in layers if "Polygon" in kind or kind == "Unknown"]
     if len(names) != 1:
-        listed = ", ".join(name for name, _ in layers) or "none"
-        raise InputError(
-            f"{path}: {len(names)} layers could hold the polygons (layers: {listed})",
-            "export the one to use into a file of its own",
-        )
+        listed = ", ".join(f"{name} ({kind})" for name, kind in layers) or "none"
+        remedy = "export the one to use into a file of its own" if names else "draw polygons"
+        what = f"{len(names) or 'no'} layers could hold the polygons (layers: {listed})"
+        raise InputError(f"{path}: {what}", remedy)
     return names[0]
 
 

@@ -41,6 +41,10 @@ class InputError(CrackgeoError):
     kind = "input"
 
 
+class OwnResult(InputError):
+    """Something that crackgeo made, where imagery is wanted."""
+
+
 class ResourceError(CrackgeoError):
     """Out of memory or disk, or an output that cannot be written."""
 

@@ -24,6 +24,7 @@ from .grid import Floats, Grid
 if TYPE_CHECKING:
     from pyproj import CRS
 
+_LOW_GSD_MM = 5.0  # where pixels are coarser, most cracks are narrower than one or two
 _STEP_M = 10.0  # step of the central difference; its error is (step / earth radius)^2
 _METRES_PER_DEGREE = 111_320.0  # only to choose steps, never to measure
 _NODE_M = 5_000.0  # spacing of the field's nodes; bilinear error below 1 ppm up to 70 degrees
@@ -81,6 +82,14 @@ def pixel_size_m(grid: Grid) -> tuple[float, float]:
     centre = np.array([grid.width / 2]), np.array([grid.height / 2])
     steps = np.linalg.norm(ground_matrix(grid, *centre)[0], axis=0)
     return float(steps[0]), float(steps[1])
+
+
+def coarse_pixels(grid: Grid) -> str | None:
+    """What cannot be seen where pixels are coarser than `_LOW_GSD_MM`; None where they are not."""
+    narrow_mm = 2 * min(pixel_size_m(grid)) * small_units(grid)
+    if not has_ground_units(grid) or narrow_mm <= 2 * _LOW_GSD_MM:
+        return None
+    return f"a crack narrower than about {narrow_mm:.0f} mm cannot be seen at this pixel size"
 
 
 def pixel_area_m2(grid: Grid, cols: Floats, rows: Floats) -> Floats:

@@ -97,12 +97,13 @@ def place_rasters(
     Returns
     -------
     Survey and dict
-        The rasters that can be opened, and the errors of those that cannot.
+        The rasters that can be placed, and the errors of the others: they cannot be opened, are
+        results of crackgeo (`OwnResult`), or do not say where they lie among those that do.
 
     Raises
     ------
     InputError
-        Some have a CRS and some none, or nobody knows where one lies among the others.
+        None can be opened, or none of several has a georeference.
     UsageError
         The CRS is unknown or the rasters have none to come from, or the survey is too large for
         one grid.
@@ -119,9 +120,10 @@ def place_rasters(
             errors[path] = error
     if not found:
         raise next(iter(errors.values()))
-    _check_places(found)
+    misplaced = _misplaced(found)
+    errors |= misplaced
+    found = {path: info for path, info in found.items() if path not in misplaced}
     grids = {path: info.grid for path, info in found.items()}
-    _check_crs(grids)
     pattern = _pattern(list(grids.values()), crs, gsd_m)
     windows = {path: _window_on(pattern, grid) for path, grid in grids.items()}
     whole = _around(list(windows.values()))
@@ -134,25 +136,33 @@ def place_rasters(
     return Survey(survey, tuple(members)), errors
 
 
-def _check_places(found: dict[Path, RasterInfo]) -> None:
-    """Rasters without georeference would all lie on each other, each hiding the next."""
-    lost = [str(path) for path, info in found.items() if info.georeference == Georeference.NONE]
-    if lost and len(found) > 1:
+def _misplaced(found: dict[Path, RasterInfo]) -> dict[Path, CrackgeoError]:
+    """Errors of rasters of which nobody knows where they lie among the others.
+
+    Those without georeference would lie on each other, each hiding the next.
+    """
+    lost = [path for path, info in found.items() if info.georeference == Georeference.NONE]
+    if lost and 1 < len(found) == len(lost):
         more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
         raise InputError(
-            f"{', '.join(lost[:_NAMED])}{more}: no georeference, so nothing says where they lie "
-            "among the other rasters",
+            f"{', '.join(map(str, lost[:_NAMED]))}{more}: no georeference, so nothing says where "
+            "they lie beside each other",
             "map them one at a time, or georeference them first",
         )
-
-
-def _check_crs(grids: dict[Path, Grid]) -> None:
-    without = [path for path, grid in grids.items() if grid.crs_wkt is None]
-    if without and len(without) < len(grids):
-        raise InputError(
-            f"{without[0]}: names no CRS, other rasters of the survey do",
-            "give it one, e.g. gdal_edit.py -a_srs EPSG:25832",
+    errors: dict[Path, CrackgeoError] = {}
+    for path in lost if len(found) > 1 else ():
+        errors[path] = InputError(
+            f"{path}: no georeference, so nothing says where it lies among the other rasters",
+            "map it by itself, georeference it first, or leave it out with --on-error skip",
         )
+    placed = {path: info.grid for path, info in found.items() if path not in errors}
+    without = [path for path, grid in placed.items() if grid.crs_wkt is None]
+    for path in without if len(without) < len(placed) else ():
+        errors[path] = InputError(
+            f"{path}: names no CRS, other rasters of the survey do",
+            "give it one (gdal_edit.py -a_srs EPSG:25832), or leave it out with --on-error skip",
+        )
+    return errors
 
 
 def _pattern(grids: list[Grid], crs: str | None, gsd_m: float | None) -> Grid:

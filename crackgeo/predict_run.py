@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from .aoi import Area
 from .bands import virtual_raster
 from .describe import describe_survey, file_stamp
-from .errors import InputError
+from .errors import InputError, OwnResult
 from .files import output_errors, write_safely
 from .grid import Window
+from .ground import coarse_pixels
 from .models.protocol import ModelInfo, Segmenter, trait
 from .monitor import Monitor
 from .mosaic import Survey, SurveyImage, place_rasters
@@ -32,6 +33,8 @@ from .provenance import Provenance
 from .results import PredictResult
 from .space import check_space
 from .work import WorkFolder
+
+_METRES = "--gsd is in metres: 2 mm are 0.002"
 
 if TYPE_CHECKING:
     from .cluster import Workers
@@ -86,10 +89,14 @@ def run_prediction(
     """
     clock = time.monotonic()
     survey, errors = place_rasters(inputs, options.band_spec, options.crs, options.gsd_m)
+    for path in [path for path, error in errors.items() if isinstance(error, OwnResult)]:
+        monitor.warn(f"left out: {errors.pop(path).message}")
     if errors and options.on_error == "fail":
         raise next(iter(errors.values()))
     for error in errors.values():
         monitor.warn(f"left out: {error.message}")
+    if hint := coarse_pixels(survey.grid):
+        monitor.warn(hint if options.gsd_m is None else f"{hint}; {_METRES}")
     area = options.area(survey.grid)
     with ExitStack() as stack:
         computer = _computer(stack, options)

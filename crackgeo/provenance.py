@@ -12,9 +12,7 @@ from typing import Any
 
 from .jsontext import to_json
 from .models.protocol import ModelInfo
-from .specs import VectorSpec
-
-TAG = "CRACKGEO"  # name of the GeoTIFF metadata item
+from .specs import RESULT_TAG, VectorSpec
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,13 @@ class Provenance:
 
     def to_tags(self) -> dict[str, str]:
         """As metadata of a GeoTIFF."""
-        return {TAG: to_json(asdict(self), sort_keys=True)}
+        return {RESULT_TAG: to_json(asdict(self), sort_keys=True)}
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> Provenance | None:
         """Back from a GeoTIFF's metadata; None if another program made it."""
         try:
-            return cls(**json.loads(tags[TAG]))
+            return cls(**json.loads(tags[RESULT_TAG]))
         except (KeyError, ValueError, TypeError):
             return None
 

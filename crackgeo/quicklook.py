@@ -20,6 +20,7 @@ from .files import atomic_output
 from .grid import Grid, Window
 from .ground import has_ground_units, pixel_size_m
 from .monitor import SILENT, Monitor
+from .specs import RESULT_TAG
 from .symbology import CRACK_CLASSES, UNKNOWN, width_class
 from .vectors import FeatureTable, Vectors
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont, ImageFont
+    from PIL.PngImagePlugin import PngInfo
 
 _BAND_PX = 256  # rows read at a time
 _MIN_PX = 640  # a smaller picture is enlarged, so that lines do not bury it
@@ -105,9 +107,18 @@ def write_quicklook(
     _draw_cracks(picture, vectors.cracks, grid, view)
     sheet = _sheet(picture, _title(name, vectors.cracks, grid), vectors.cracks, grid, view)
     data = io.BytesIO()
-    sheet.save(data, "PNG", optimize=True)
+    sheet.save(data, "PNG", optimize=True, pnginfo=_text())
     with atomic_output(path, overwrite) as part:
         part.write_bytes(data.getvalue())
+
+
+def _text() -> PngInfo:
+    """What tells that a picture is no imagery, should it lie beside some."""
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_text(RESULT_TAG, "quicklook")
+    return text
 
 
 def _view(window: Window, max_px: int) -> _View:

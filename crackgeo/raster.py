@@ -19,14 +19,14 @@ from pyproj import CRS
 from rasterio.io import DatasetReader
 
 from .dataset import gdal_environment, header_errors, is_local, open_dataset
-from .errors import InputError, UsageError
+from .errors import InputError, OwnResult, UsageError
 from .georeference import Georeference, grid_of
 from .grid import Grid, Window
 from .ground import has_ground_units, pixel_size_m, small_units
 from .monitor import SILENT, Monitor
 from .resample import Scale, resample, resampled_grid, taps
 from .source import BandPlan, Source, look_for_marks, plan_bands
-from .specs import BandSpec, OnError
+from .specs import RESULT_TAG, BandSpec, OnError
 from .stretch import Stretch, apply_stretch, find_stretch, has_data
 
 SQUARE_WITHIN = 1.2  # sides of a pixel that differ by less are as good as equal
@@ -247,13 +247,19 @@ def open_image(
     Raises
     ------
     InputError
-        The file is missing, damaged, no raster, or its place makes no sense.
+        The file is missing, damaged, no raster, or its place makes no sense; `OwnResult` if it is
+        a probability raster or a quicklook.
     UsageError
         Bands, nodata value or ground pixel size do not fit the raster.
     """
     spec = bands if bands is not None else BandSpec()
     dataset = open_dataset(path)
     try:
+        if RESULT_TAG in dataset.tags():
+            raise OwnResult(
+                f"{path}: made by crackgeo, no imagery",
+                "name the imagery; `crackgeo vectorize` takes probabilities",
+            )
         with gdal_environment(), header_errors(path):
             marked = plan_bands(dataset, spec)
             native, georeference = grid_of(dataset, monitor)

@@ -107,6 +107,7 @@ class VectorizeResult:
     def summary(self) -> str:
         """Lines for a person."""
         metre, milli = ("m", "mm") if self.ground_units else ("units", "units")
+        digits = ".1f" if self.ground_units else ".3g"
         lines = [f"cracks          {self.cracks} in {self.networks} networks"]
         if self.longest_m is not None:
             lines.append(
@@ -114,8 +115,8 @@ class VectorizeResult:
             )
         if self.width_mean_mm is not None:
             lines.append(
-                f"width           mean {self.width_mean_mm:.1f} {milli}, "
-                f"largest {self.width_max_mm:.1f} {milli}"
+                f"width           mean {self.width_mean_mm:{digits}} {milli}, "
+                f"largest {self.width_max_mm:{digits}} {milli}"
             )
         density = self.length_m / self.surveyed_m2 if self.surveyed_m2 else 0.0
         lines += [

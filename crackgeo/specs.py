@@ -15,6 +15,7 @@ from .errors import UsageError
 TILE_PX = 448  # the CrackSAM paper's patch; 14 windows of 32 px, so it fits `compact` too
 PROB_SCALE = 1 / 254  # a probability raster holds round(p * 254) ...
 PROB_NODATA = 255  # ... and this where nothing was surveyed
+RESULT_TAG = "CRACKGEO"  # metadata item of the rasters and pictures that crackgeo writes
 
 OnError = Literal["fail", "skip"]  # what to do with rasters, and blocks, that cannot be read
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .aoi import Area, resolve_area
+from .ground import coarse_pixels
 from .models.registry import load_model
 from .monitor import SILENT, Monitor
 from .raster import ImageRaster, RasterInfo, describe, open_image
@@ -18,7 +19,6 @@ from .specs import BandSpec, TileSpec
 from .tiling import TilePlan
 
 SAMPLE_TILES = 64  # looked at to find out how many hold data; fewer tiles are all looked at
-LOW_GSD_MM = 5.0  # coarser than this, most cracks are narrower than a pixel or two
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,13 @@ def inspect_raster(
         plan = TilePlan(image.grid.shape, area.window, TileSpec(overlap_px=overlap_px))
         share, counted = _share_with_data(image, area, plan)
     tiles_to_run = round(share * len(plan))
+    hint = coarse_pixels(raster.grid)
+    hints = (hint,) if hint else ()
     seconds = None
     if not no_timing:
         per_batch, size = _time_batch(model, device, precision, batch_size)
         seconds = math.ceil(tiles_to_run / size) * per_batch
-    return RasterReport(raster, len(plan), tiles_to_run, counted, seconds, _hints(raster))
+    return RasterReport(raster, len(plan), tiles_to_run, counted, seconds, hints)
 
 
 def _share_with_data(image: ImageRaster, area: Area, plan: TilePlan) -> tuple[float, bool]:
@@ -138,17 +140,6 @@ def _time_batch(
     started = time.perf_counter()
     segmenter.predict(tiles.astype(np.uint8))
     return time.perf_counter() - started, segmenter.batch_size
-
-
-def _hints(raster: RasterInfo) -> tuple[str, ...]:
-    hints = []
-    size_x, size_y = raster.gsd_mm
-    if raster.has_ground_units and min(size_x, size_y) > LOW_GSD_MM:
-        narrow = 2 * min(size_x, size_y)
-        hints.append(
-            f"a crack narrower than about {narrow:.0f} mm cannot be seen at this pixel size"
-        )
-    return tuple(hints)
 
 
 def _duration(seconds: float) -> str:

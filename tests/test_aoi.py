@@ -276,7 +276,7 @@ def test_empty_collections_and_null_geometries(tmp_path):
 def test_an_ambiguous_file(tmp_path):
     path = save(tmp_path / "two.gpkg", [SQUARE], layer="first")
     save(path, [SQUARE], layer="second", append=True)
-    with pytest.raises(InputError, match="first, second"):
+    with pytest.raises(InputError, match=r"first \(Polygon\), second"):
         resolve_area(PLAIN, aoi_path=path)
 
 

@@ -15,7 +15,7 @@ from rasters import TRANSFORM, UTM, picture, write
 
 from crackgeo import raster
 from crackgeo.cli import run
-from crackgeo.errors import InputError, UsageError
+from crackgeo.errors import InputError, OwnResult, UsageError
 from crackgeo.grid import Grid, Window
 from crackgeo.inputs import find_inputs
 from crackgeo.monitor import Monitor
@@ -124,8 +124,9 @@ def test_another_crs_needs_one_to_come_from(tmp_path, transform):
 def test_rasters_with_and_without_crs_do_not_go_together(tmp_path):
     write(tmp_path / "a.tif", picture(40, 50))
     write(tmp_path / "b.tif", picture(40, 50), crs=None)
-    with pytest.raises(InputError, match=r"b\.tif: names no CRS"):
-        place_rasters([tmp_path / "a.tif", tmp_path / "b.tif"], BandSpec())
+    survey, errors = place_rasters([tmp_path / "a.tif", tmp_path / "b.tif"], BandSpec())
+    assert [member.path.name for member in survey.members] == ["a.tif"]
+    assert "b.tif: names no CRS" in errors[tmp_path / "b.tif"].message
 
 
 @pytest.mark.parametrize("placed", [{}, {"crs": None}])
@@ -137,10 +138,58 @@ def test_rasters_that_lie_nowhere_go_alone(tmp_path, placed):
     with pytest.raises(InputError, match=r"a\.tif, .*b\.tif: no georeference"):
         place_rasters(lost, BandSpec())
     other = write(tmp_path / "c.tif", picture(40, 50), **placed)
-    with pytest.raises(InputError, match=r"b\.tif: no georeference"):
-        place_rasters([other, lost[1]], BandSpec())
+    survey, errors = place_rasters([other, lost[1]], BandSpec())
+    assert [member.path for member in survey.members] == [other]
+    assert "b.tif: no georeference" in errors[lost[1]].message
     survey, _ = place_rasters(lost[:1], BandSpec())
     assert len(survey.members) == 1
+
+
+def test_what_lies_nowhere_can_be_left_out(tmp_path):
+    strips = pieces(tmp_path / "strips", crack_picture(), [(0, 900)])
+    write(strips / "photo.tif", picture(40, 50), crs=None, transform=Affine.identity())
+    out = tmp_path / "cracks.gpkg"
+    with pytest.raises(InputError, match=r"photo\.tif: no georeference"):
+        map_cracks(strips, out, model=IdentityModel())
+    assert not out.exists()
+    result = map_cracks(strips, out, model=IdentityModel(), on_error="skip")
+    assert result.prediction.left_out == ("photo.tif",)
+    assert result.vectors.length_m == pytest.approx(1.6, rel=0.01)
+
+
+def test_results_of_crackgeo_are_no_imagery(tmp_path):
+    strips = pieces(tmp_path / "strips", crack_picture(), [(0, 900)])
+    kept, picture_of_it = strips / "a_probability.tif", strips / "look.png"
+    options = {"model": IdentityModel(), "overwrite": True}
+    first = map_cracks(
+        strips, tmp_path / "a.gpkg", probability=kept, quicklook=picture_of_it, **options
+    )
+    told = []
+    again = map_cracks(
+        strips, tmp_path / "b.gpkg", monitor=Monitor(on_warning=told.append), **options
+    )
+    assert again.vectors.length_m == first.vectors.length_m
+    assert again.prediction.left_out == ()
+    assert [name for name in (kept.name, picture_of_it.name) if any(name in t for t in told)] == [
+        kept.name,
+        picture_of_it.name,
+    ]
+    for result in (kept, picture_of_it):
+        with pytest.raises(OwnResult, match="made by crackgeo"):
+            predict_raster(result, tmp_path / "c.tif", model=IdentityModel())
+
+
+def test_pixels_too_coarse_for_cracks_are_told(tmp_path):
+    strips = pieces(tmp_path / "strips", crack_picture(), [(0, 900)])
+    told = []
+    for gsd_m in (None, 0.02):
+        predict_raster(
+            strips, tmp_path / "p.tif", model=IdentityModel(), gsd_m=gsd_m, overwrite=True,
+            monitor=Monitor(on_warning=told.append),
+        )  # fmt: skip
+    (message,) = told
+    assert "narrower than about 40 mm" in message
+    assert "--gsd is in metres" in message
 
 
 def test_rasters_worlds_apart_are_refused(tmp_path):

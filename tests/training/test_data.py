@@ -188,7 +188,7 @@ def test_pictures_and_masks_must_fit(data, tmp_path):
     with pytest.raises(InputError, match=r"no\.png: missing, or not an image"):
         read_pair(replace(record, mask=tmp_path / "no.png"))
     cv2.imwrite(str(tmp_path / "small.png"), np.zeros((5, 5), np.uint8))
-    with pytest.raises(InputError, match="does not match the image"):
+    with pytest.raises(InputError, match="pixels, its picture"):
         read_pair(replace(record, mask=tmp_path / "small.png"))
 
 

@@ -7,6 +7,7 @@ from survey import write_lines, write_polygons
 
 from crackgeo import cli
 from crackgeo.errors import InputError, UsageError
+from crackgeo.monitor import Monitor
 
 # pixels of 2 mm: one true crack of 2 m and one of 1 m, 100 px apart
 TRUE = [[(100, 100), (1100, 100)], [(100, 200), (600, 200)]]
@@ -34,6 +35,14 @@ def test_lengths_matched_missed_and_invented(truth, tmp_path):
     assert far.correctness == pytest.approx(0.8, rel=1e-6)
     assert scores.width_mae_mm == scores.width_bias_mm == pytest.approx(1.5)
     assert scores.width_stations == pytest.approx(100, abs=2)
+
+
+def test_layers_that_lie_apart_are_told(truth, tmp_path):
+    told = []
+    elsewhere = write_lines(tmp_path / "found.gpkg", [[(5000, 100), (6000, 100)]])
+    score_layers(elsewhere, truth, monitor=Monitor(on_warning=told.append))
+    assert len(told) == 1
+    assert "found.gpkg and truth.gpkg lie 7.8 m apart" in told[0]
 
 
 def test_the_truth_agrees_with_itself(truth):

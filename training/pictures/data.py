@@ -117,7 +117,11 @@ def read_files(record: Record) -> Pair:
     """
     image, mask = read_image(record.image), read_grey(record.mask)
     if image.shape[:2] != mask.shape:
-        raise InputError(f"{record.mask}: {mask.shape} does not match the image {image.shape[:2]}")
+        (height, width), (rows, cols) = image.shape[:2], mask.shape
+        raise InputError(
+            f"{record.mask}: the mask has {cols} x {rows} pixels, its picture {width} x {height}",
+            "make the mask anew, of the picture's size",
+        )
     return image, mask
 
 

@@ -125,7 +125,7 @@ def score_layers(
         of the lines found may have none
     area : polygons to compare in, where the truth is not complete elsewhere
     tolerances_m : ascending
-    monitor : warnings of features that are no lines
+    monitor : warnings of features that are no lines, and of layers that lie apart
 
     Raises
     ------
@@ -152,6 +152,7 @@ def score_layers(
             f"{area or truth}: no crack line lies there, so there is nothing to compare",
             "choose an --area with cracks in it, or check its CRS",
         )
+    _tell_of_distance(seen, real, found, truth, monitor)
     agreements = tuple(_agreement(seen, real, t) for t in sorted(tolerances_m))
     errors = _width_errors(seen, seen_mm, real, real_mm, max(tolerances_m))
     return LayerScores(
@@ -162,6 +163,20 @@ def score_layers(
         float(errors.mean()) if len(errors) else None,
         len(errors),
     )
+
+
+def _tell_of_distance(
+    seen: Shapes, real: Shapes, found: Path, truth: Path, monitor: Monitor
+) -> None:
+    """Warn where two layers lie apart as a whole: they are likely not of the same ground."""
+    if not len(seen) or not len(real):
+        return
+    one, other = (shapely.box(*shapely.total_bounds(shapes)) for shapes in (seen, real))
+    if (apart_m := shapely.distance(one, other)) > 0:
+        monitor.warn(
+            f"{found.name} and {truth.name} lie {apart_m:.3g} m apart as a whole: "
+            "are they of the same ground, and are their CRS right?"
+        )
 
 
 def write_layer_scores(scores: LayerScores, folder: Path) -> None:
