@@ -44,6 +44,8 @@ GEOPACKAGE = Format("GeoPackage", (".gpkg",))
 GEOTIFF = Format("GeoTIFF", (".tif", ".tiff"))
 PNG = Format("PNG picture", (".png",))
 JSON = Format("JSON file", ())
+MODEL = Format("model file", (".safetensors",))
+ONNX = Format("ONNX file", (".onnx",))
 
 
 def check_names(outputs: Iterable[tuple[Path | None, Format]], inputs: Iterable[Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
 
@@ -62,7 +63,10 @@ def main() -> None:
     if sys.stderr is None:  # closed; what is said there must not go to stdout, or into a file
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     watch_stdin()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    for number in (signal.SIGINT, signal.SIGTERM):  # all is done; it would only upset the exit
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -93,8 +97,20 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return 1
     except Exception as error:
+        if _was_interrupted(error):
+            console.error(Cancelled(), Cancelled.exit_code)
+            return Cancelled.exit_code
         if console.debug:
             raise
         kind = type(error).__name__
         console.error(CrackgeoError(f"internal error: {kind}: {error}", Console.REPORT), 1)
         return 1
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether a library caught Ctrl-C and raised something of its own, as torch's exporter does."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

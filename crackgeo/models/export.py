@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError, UsageError
-from ..files import atomic_output, check_output, output_errors
+from ..files import ONNX, atomic_output, check_names, check_output, output_errors
 from .modelfile import ModelFile, open_model_file
 from .registry import build_network
 from .weights import resolve
@@ -81,6 +81,7 @@ def export_onnx(model: str | Path, output: Path, overwrite: bool = False) -> Exp
     ModelError
         onnxruntime's probabilities differ by more than 0.001.
     """
+    check_names([(output, ONNX)], [])
     description, weights = output.with_suffix(".json"), output.with_name(f"{output.name}.data")
     for path in (output, description, weights):
         check_output(path, overwrite)

@@ -269,3 +269,24 @@ def test_a_signal_stops_cleanly(tmp_path, number):
     assert (event["event"], event["kind"]) == ("error", "cancelled")
     assert "Traceback" not in err
     assert files(tmp_path) == ["big.tif"]
+
+
+def test_a_wish_to_stop_that_a_library_turned_into_its_own_error_is_one(monkeypatch, capsys):
+    def stopped(*_, **__):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise RuntimeError("no attribute") from None
+
+    monkeypatch.setattr("crackgeo.cli.cli.main", stopped)
+    assert run(["doctor"]) == 130
+    assert "internal error" not in capsys.readouterr().err
+
+
+def test_a_signal_after_the_result_upsets_nothing():
+    code = (
+        "import atexit, signal, crackgeo.cli as cli; cli.run = lambda arguments: 6;"
+        "atexit.register(lambda: signal.raise_signal(signal.SIGINT)); cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (6, "")

@@ -303,7 +303,7 @@ def test_broken_folders_are_named(tmp_path, capsys):
     assert "no mask of that name" in capsys.readouterr().err
     mask = tmp_path / "in" / "masks" / "a.png"
     for wrong, message in (
-        (crack[:50], "does not match"),
+        (crack[:50], "a.png: the mask has 80 x 50 pixels, its picture 80 x 60"),
         (crack // 255, "greatest value is 1"),
         (np.full_like(crack, 100), "grey picture"),
         (np.zeros_like(crack), "nothing to learn"),

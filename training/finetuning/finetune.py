@@ -13,7 +13,7 @@ import cv2
 import torch
 
 from crackgeo.errors import Cancelled, UsageError
-from crackgeo.files import check_output, output_errors
+from crackgeo.files import MODEL, check_names, check_output, output_errors
 from crackgeo.models.sam import CrackSam
 from crackgeo.models.weights import resolve
 from crackgeo.monitor import SILENT, Monitor
@@ -129,6 +129,7 @@ def finetune(
     """
     spec = spec or FinetuneSpec()
     run = _Run(output, device, overwrite, monitor)
+    check_names([(output, MODEL)], [])
     check_output(output, overwrite)
     goes_on = _goes_on(run, resume)
     vectors = [chip_options.get(name) for name in ("labels", "area")]

@@ -29,8 +29,8 @@ from crackgeo.monitor import SILENT, Monitor
 from crackgeo.raster import ImageRaster, header_checksum, open_image
 from crackgeo.specs import BandSpec
 
-from ..pictures.data import IGNORE, Record, read_manifest
-from ..pictures.pairs import read_label, write_label, write_picture
+from ..pictures.data import IGNORE, Record, check_sizes, read_image, read_manifest
+from ..pictures.pairs import write_label, write_picture
 from .alignment import Shift, find_shift
 from .blocks import TRAIN, VAL, Chip, ChipSpec, plan_chips
 from .contact import write_contact_sheet
@@ -276,13 +276,12 @@ def _take_over(given: _Given, folder: Path, monitor: Monitor) -> Made:
 
 def _copy_pair(pair: Pair, folder: Path, name: str) -> Row:
     label = pair.read_mask()
+    check_sizes(read_image(pair.image), label, pair.mask)
     stem = f"{pair.split}_{pair.name}"  # numbers often begin anew in every split
     image, mask = f"{stem}{pair.image.suffix.lower()}", f"{stem}.png"
     with output_errors(folder):
         shutil.copyfile(pair.image, folder / "images" / image)
     write_label(folder / "masks" / mask, label)
-    record = Record(pair.split, "", folder / "images" / image, folder / "masks" / mask)
-    read_label(record)  # an image that is broken, or of another size, stops here
     return _row(pair.split, name, image, mask, label)
 
 

@@ -116,13 +116,18 @@ def read_files(record: Record) -> Pair:
         A file is missing or no image, or their sizes differ.
     """
     image, mask = read_image(record.image), read_grey(record.mask)
-    if image.shape[:2] != mask.shape:
-        (height, width), (rows, cols) = image.shape[:2], mask.shape
+    check_sizes(image, mask, record.mask)
+    return image, mask
+
+
+def check_sizes(image: NDArray[np.uint8], mask: NDArray[np.uint8], path: Path) -> None:
+    """Raise InputError that names the mask's file if it is not of the size of its picture."""
+    (height, width), (rows, cols) = image.shape[:2], mask.shape
+    if (height, width) != (rows, cols):
         raise InputError(
-            f"{record.mask}: the mask has {cols} x {rows} pixels, its picture {width} x {height}",
+            f"{path}: the mask has {cols} x {rows} pixels, its picture {width} x {height}",
             "make the mask anew, of the picture's size",
         )
-    return image, mask
 
 
 def read_pair(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
