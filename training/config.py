@@ -51,8 +51,8 @@ class DataConfig(_Checked):
     loose_px : rim inside the label that is not learned from, by set
     narrow_sets : sets whose labels are narrowed to what the picture shows, see `narrow`
     extra_manifests : more pictures, such as those of `crackgeo_training.draw_set`
-    hold_out_sets : of these, the crack-free pictures that `data.held_out` sets apart are not
-        learned from, so that the object rule can be chosen on them
+    hold_out_sets : of these, the crack-free pictures that `pictures.data.held_out` sets apart are
+        not learned from, so that the object rule can be chosen on them
     """
 
     manifest: str
@@ -75,7 +75,7 @@ class AugmentConfig(_Checked):
     `collage` is the share of the pictures with a side shorter than a crop that get others of their
     set beside them, where else their own mirror images would be. With `inside` a crop that is not
     turned lies within its picture where that is large enough. `overhead` is the share of all crops,
-    plain ones too, that cables hang over or thin shadows lie on, see `overhead.draw_overhead`.
+    plain ones too, that cables hang over or thin shadows lie on, see `drawing.overhead`.
     `sharpen` is the chance of a crop that is not plain to be sharpened, as phones and drones do.
     """
 
@@ -104,7 +104,7 @@ class TrainConfig(_Checked):
     """Optimiser, schedule and bookkeeping.
 
     `skeleton_weight` weighs the recall of centrelines in the loss, `jaccard_weight` the IoU crop by
-    crop, in which crops without a crack count if `empty_iou_px` is not 0, see `losses.crack_loss`.
+    crop, in which crops without a crack count if `empty_iou_px` is not 0, see `learning.losses`.
     With `keep_norms` the statistics of the batch norms stay those of the start and are normalised
     with, as at inference: those of the few crops that fit a processor's batch say little.
     `stop_after` ends the run early in a schedule of `iterations`, for a next stage to go on from.
@@ -117,7 +117,7 @@ class TrainConfig(_Checked):
     `learn` "outline" keeps the mask as it is and learns the crack's own outline beside it (see
     `crackgeo.models.compact`); its P is meant to be learned by entropy alone, so with `dice_weight`
     and `skeleton_weight` 0. Labels of `narrow_sets` become what is dark.
-    `network` is one of `networks.NAMES`; `hed` teaches `compact`, others are compared with it.
+    `network` is one of `learning.networks.NAMES`; `hed` teaches `compact`, others are compared.
     `workers` processes prepare samples; one keeps up with a processor, a card wants several.
     `teacher` names a model, or a checkpoint of `crackgeo train`, whose probabilities are learned,
     see `distil`, or a list of them that take turns, one an iteration; `crackgeo train --teacher`

@@ -26,8 +26,8 @@ class Row:
     Parameters
     ----------
     name : first cell of the row
-    base, delta : SAM weights and what is added to them, see `bases.parse_delta`
-    peer : instead of both, a name of `peers.PEERS`
+    base, delta : SAM weights and what is added to them, see `finetuning.bases.parse_delta`
+    peer : instead of both, a name of `learning.peers.PEERS`
     published : IoU by column
     """
 

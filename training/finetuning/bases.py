@@ -54,7 +54,7 @@ class Base:
         return isinstance(self.network, CompactNet)
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Images as `data.to_tensor` gives them, [-1, 1], as the network takes them."""
+        """Images as `pictures.data.to_tensor` gives them, [-1, 1], as the network takes them."""
         return (images + 1) * (127.5 * self.scaling.factor) + self.scaling.offset
 
     def segmenter(self, device: str, info: ModelInfo | None = None) -> Segmenter:
@@ -134,7 +134,7 @@ def start_cracksam(sam: str, delta: DeltaSpec) -> Base:
 
 
 def start_peer(name: str, pretrained: bool = False, tile_px: int = TILE_PX, **sizes: Any) -> Base:
-    """A network that the paper compares with as a base; see `peers.build_peer`."""
+    """A network that the paper compares with as a base; see `learning.peers.build_peer`."""
     network = build_peer(name, pretrained, **sizes)
     start = f"{name} {'ImageNet' if pretrained else 'random'} {sorted(sizes.items())}"
     info = ModelInfo(name, sha256(start.encode()).hexdigest(), tile_px=tile_px)

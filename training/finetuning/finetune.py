@@ -107,7 +107,7 @@ def finetune(
 
     Parameters
     ----------
-    source : what `chips.make_chips` takes, or a folder it made
+    source : what `labelling.chips.make_chips` takes, or a folder it made
     output : model file (`compact`) or delta file (CrackSAM); its run lies in `NAME.run` beside it
     base_name : `compact`, a model's name or file
     spec : how
@@ -117,7 +117,7 @@ def finetune(
     overwrite : replace model and run; the old ones stay until all that is read has been found good
     monitor : progress in iterations; may cancel, which leaves a checkpoint
     delta : fresh deltas on the SAM weights that `base_name` names, see `bases.parse_delta`
-    chip_options : see `chips.make_chips`
+    chip_options : see `labelling.chips.make_chips`
 
     Raises
     ------

@@ -46,7 +46,7 @@ class Pair:
         Raises
         ------
         InputError
-            The file is broken, or no mask, see `pairs.check_mask`.
+            The file is broken, or no mask, see `pictures.pairs.check_mask`.
         """
         if self.mask.suffix == ".mat":
             return _read_mat(self.mask)

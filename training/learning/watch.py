@@ -28,7 +28,7 @@ from .networks import load_network
 
 LOSS_LOG, SCORE_LOG, CURVES, SHEETS = "log.csv", "val.csv", "curves.png", "sheets"
 METRICS = ("iou", "f1_2px", "cliou_4px")
-SCALING = Scaling(1 / 127.5, -1.0)  # as `data.to_tensor`
+SCALING = Scaling(1 / 127.5, -1.0)  # as `pictures.data.to_tensor`
 
 
 def some_of_each(records: Sequence[Record], count: int) -> list[Record]:
