@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -64,9 +65,14 @@ def main() -> None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     watch_stdin()
     code = run(sys.argv[1:])
-    for number in (signal.SIGINT, signal.SIGTERM):  # all is done; it would only upset the exit
-        signal.signal(number, signal.SIG_IGN)
+    atexit.register(_ignore_signals)  # the last one registered is the first to run
     sys.exit(code)
+
+
+def _ignore_signals() -> None:
+    """All is done; a signal would only upset the exit."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def run(arguments: list[str]) -> int:
