@@ -117,15 +117,15 @@ class CrackLines:
         return np.bincount(self.crack, values, len(self)).astype(np.float64)
 
 
-def across_m(x: Floats, y: Floats, offsets: Ints, grid: Grid) -> Floats:
+def across_m(x: Floats, y: Floats, offsets: Ints, area_m2: Floats, grid: Grid) -> Floats:
     """Metres on the ground of a pixel of width across chains at their points, float64 `[m]`.
 
     A strip of unit width across a line of direction t covers area / |M t| of ground width, with M
-    from pixels to the ground and the area that of a pixel.
+    from pixels to the ground and the area `area_m2` of a pixel there.
     """
     tx, ty = tangents(x, y, offsets, np.zeros(len(offsets) - 1, np.bool_))
     step_m = np.hypot(*vectors_m(grid, x, y, tx, ty).T)
-    return np.asarray(pixel_area_m2(grid, x, y) / step_m)
+    return np.asarray(area_m2 / step_m)
 
 
 def crack_lines(branches: Branches, cracks: Cracks, grid: Grid) -> CrackLines:
@@ -138,7 +138,7 @@ def crack_lines(branches: Branches, cracks: Cracks, grid: Grid) -> CrackLines:
         steps[:-1] = segment_vectors_m(grid, x, y)
         steps[offsets[1:] - 1] = 0.0
     area = pixel_area_m2(grid, x, y)
-    stretch = across_m(x, y, offsets, grid)
+    stretch = across_m(x, y, offsets, area, grid)
     trust = branches.trust[points]
     best = np.zeros(len(cracks), np.uint8)
     np.maximum.at(best, crack, trust)

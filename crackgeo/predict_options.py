@@ -69,7 +69,8 @@ class PredictOptions:
     crs : coordinate reference system of the result; None takes that of the first raster
     bbox : only this part, (xmin, ymin, xmax, ymax) in the coordinates of the result
     aoi : only inside the polygons of this vector file
-    on_error : "skip" leaves out rasters, and blocks inside them, that cannot be read
+    on_error : "skip" leaves out rasters, and blocks inside them, that cannot be read, and rasters
+        that do not say where they lie among the others
     workers : run tiles in so many processes of this machine
     scheduler : run tiles on the workers of this Dask scheduler
 

@@ -34,10 +34,10 @@ from .results import PredictResult
 from .space import check_space
 from .work import WorkFolder
 
-_METRES = "--gsd is in metres: 2 mm are 0.002"
-
 if TYPE_CHECKING:
     from .cluster import Workers
+
+_METRES = "--gsd is in metres: 2 mm are 0.002"
 
 
 @dataclass(frozen=True)

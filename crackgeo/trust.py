@@ -61,6 +61,17 @@ def _beside_nodes(
 
 
 @compiled
+def _merged_behind(leads: Floats, half: Floats, a: int, b: int, c: int) -> int:
+    """On how many points of branch end c, behind the junction, a and b have not parted yet."""
+    cosine = leads[a, 0] * leads[b, 0] + leads[a, 1] * leads[b, 1]
+    ahead = leads[c, 0] * (leads[a, 0] + leads[b, 0]) + leads[c, 1] * (leads[a, 1] + leads[b, 1])
+    if cosine <= 0 or ahead >= 0:
+        return 0
+    sine = max(np.sqrt(1 - min(cosine, 1.0) ** 2), _LEAST_SINE)
+    return int((2 * min(half[a], half[b]) + 1) / sine) + 1
+
+
+@compiled
 def _distrust_trunks(
     radius: Floats,
     offsets: Ints,
@@ -93,20 +104,16 @@ def _distrust_trunks(
             begin, last = offsets[e // 2], offsets[e // 2 + 1] - 1
             off = min(2 * int(node_radius[node]), last - begin)
             half[e] = radius[last - off if e % 2 else begin + off]
-        for a in ends:
-            for b in ends:
-                cosine = leads[a, 0] * leads[b, 0] + leads[a, 1] * leads[b, 1]
-                if b <= a or cosine <= 0:
-                    continue
-                sine = max(np.sqrt(1 - min(cosine, 1.0) ** 2), _LEAST_SINE)
-                merged = int((2 * min(half[a], half[b]) + 1) / sine)
-                for c in ends:
-                    behind = leads[c, 0] * (leads[a, 0] + leads[b, 0])
-                    behind += leads[c, 1] * (leads[a, 1] + leads[b, 1])
-                    begin, last = offsets[c // 2], offsets[c // 2 + 1] - 1
-                    for k in range(min(merged, last - begin) + 1 if behind < 0 else 0):
-                        i = last - k if c % 2 else begin + k
-                        trust[i] = min(trust[i], NEAR_NODE)
+        for c in ends:
+            merged = 0
+            for a in ends:
+                for b in ends:
+                    if a < b:
+                        merged = max(merged, _merged_behind(leads, half, a, b, c))
+            begin, last = offsets[c // 2], offsets[c // 2 + 1] - 1
+            for k in range(min(merged, last - begin + 1)):
+                i = last - k if c % 2 else begin + k
+                trust[i] = min(trust[i], NEAR_NODE)
 
 
 @compiled

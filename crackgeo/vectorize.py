@@ -21,7 +21,7 @@ from .branches import Bools, Branches, Floats, Ints, Nodes, place_branches
 from .crossings import merge_crossings
 from .errors import UsageError
 from .grid import Grid
-from .ground import has_ground_units, pixel_size_m, segment_vectors_m, small_units
+from .ground import has_ground_units, pixel_area_m2, pixel_size_m, segment_vectors_m, small_units
 from .measure import measure_branches
 from .monitor import SILENT, Monitor
 from .network import (
@@ -198,7 +198,8 @@ def _narrow_enough(network: Ints, branches: Branches, grid: Grid, spec: VectorSp
     point_network = np.repeat(network, np.diff(branches.offsets))
     points = np.maximum(np.bincount(point_network), 1)
     width_px = np.maximum(branches.width_px, 2 * branches.radius_px * (spec.outline > 0))
-    width = width_px * across_m(branches.x, branches.y, branches.offsets, grid)
+    area_m2 = pixel_area_m2(grid, branches.x, branches.y)
+    width = width_px * across_m(branches.x, branches.y, branches.offsets, area_m2, grid)
     width_mm = np.bincount(point_network, width) / points * small_units(grid)
     return np.asarray(width_mm <= spec.max_width_mm)
 

@@ -70,6 +70,24 @@ def render(kind, xy, width_px):
     return Truth(kind, coverage, xy, width_px)
 
 
+def segment(side, begin, end, width_px, square=False):
+    """Coverage `[side, side]` of a straight crack between two (x, y), its ends round or square."""
+    ys, xs = np.mgrid[:side, :side] + 0.5
+    (x0, y0), (x1, y1) = begin, end
+    length = np.hypot(x1 - x0, y1 - y0)
+    ux, uy = (x1 - x0) / length, (y1 - y0) / length
+    along = (xs - x0) * ux + (ys - y0) * uy
+    inside = (along >= 0) & (along <= length) if square else 1
+    along = np.clip(along, 0, length)
+    d = np.hypot(xs - x0 - along * ux, ys - y0 - along * uy)
+    return np.clip(0.5 + width_px / 2 - d, 0, 1) * inside
+
+
+def coded(own, mask):
+    """As a model with an outline codes a crack: below 0.5 its mask's number, above its own."""
+    return np.where(mask < 0.5, mask, 0.5 + 0.5 * own)
+
+
 def blurred(probability, sigma=1.0):
     return gaussian_filter(probability, sigma)
 

@@ -230,7 +230,7 @@ def field(turn_deg, shift, width_px, rim_px, blur_px):
         norm.cdf((w / 2 - d) / blur_px) - norm.cdf((-w / 2 - d) / blur_px)
         for w in (width_px, width_px + 2 * rim_px)
     )
-    return np.where(mask < 0.5, mask, 0.5 + 0.5 * own)
+    return synth.coded(own, mask)
 
 
 @pytest.mark.parametrize("rim_px", [0, 2, 3])
@@ -264,26 +264,15 @@ def test_the_largest_width_is_a_mean_over_its_own_length(turn_deg, length_px):
 @pytest.mark.parametrize(("width_px", "angle_deg"), [(4, 15), (8, 15), (8, 30), (6, 60)])
 def test_where_cracks_part_at_an_acute_angle_nothing_gets_wider(width_px, angle_deg, rim_px):
     turn = np.radians(angle_deg)
-    end = 150 - 150 * np.sin(turn), 150 + 150 * np.cos(turn)
-    cracks = ((150, 30), (150, 300)), ((150, 150), end)
+    end = 150 + 150 * np.cos(turn), 150 - 150 * np.sin(turn)
+    cracks = ((30, 150), (300, 150)), ((150, 150), end)
     own, mask = (
-        np.max([bar(330, *ends, width) for ends in cracks], axis=0)
+        np.max([synth.segment(330, *ends, width, square=True) for ends in cracks], axis=0)
         for width in (width_px, width_px + 2 * rim_px)
     )
-    coded = np.where(mask < 0.5, mask, 0.5 + 0.5 * own) if rim_px else own
+    coded = synth.coded(own, mask) if rim_px else own
     columns = vectors_of(coded, outline=0.75 if rim_px else 0.0).cracks.columns
     assert columns["width_max_mm"] == pytest.approx(np.full(2, width_px), abs=0.35)
-
-
-def bar(size, begin, end, width_px):
-    """Coverage of a straight crack with square ends, from (row, col) to (row, col)."""
-    rows, cols = np.mgrid[:size, :size] + 0.5
-    a, b = np.array(begin, float), np.array(end, float)
-    length = np.hypot(*(b - a))
-    unit = (b - a) / length
-    along = (rows - a[0]) * unit[0] + (cols - a[1]) * unit[1]
-    aside = np.abs((cols - a[1]) * unit[0] - (rows - a[0]) * unit[1])
-    return np.clip(width_px / 2 - aside + 0.5, 0, 1) * ((along >= 0) & (along <= length))
 
 
 def test_polygons_end_at_the_outline_and_lines_stay_whole():

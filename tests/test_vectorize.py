@@ -359,8 +359,7 @@ def test_the_largest_width_is_that_on_the_ground(width_px, along):
     transform = Affine(0.002, 0, 500000, 0, -0.008, 5.4e6)
     width_mm = width_px * (2 if along else 8)
     for limit, kept in ((width_mm * 1.1, 1), (width_mm * 0.9, 0)):
-        told = Monitor()
-        vectors = run(codes, transform, UTM, told, max_width_mm=limit)
+        vectors = run(codes, transform, UTM, max_width_mm=limit)
         assert len(vectors.cracks) == kept
 
 

@@ -239,8 +239,9 @@ survey_options = chain(
         type=click.Choice(["fail", "skip"]),
         default="fail",
         show_default=True,
-        help="What to do with rasters, and blocks inside them, that cannot be read. skip: leave "
-        "them out, list them, and end with exit code 6.",
+        help="What to do with rasters, and blocks inside them, that cannot be read, and with "
+        "rasters that do not say where they lie among the others. skip: leave them out, list them, "
+        "and end with exit code 6.",
     ),
 )
 
