@@ -19,7 +19,7 @@ _SIDECARS = (".aux.xml", ".ovr")
 
 def describe_input(path: Path, options: dict[str, Any]) -> Provenance:
     """What is known of one raster before anything is computed."""
-    one = _describe(path)
+    one = _describe(path, path.name)
     return Provenance(
         version=__version__,
         input_name=one["name"],
@@ -38,8 +38,9 @@ def describe_survey(
     """What is known of all rasters before anything is computed."""
     if len(survey.members) + len(errors) == 1:
         return describe_input(survey.members[0].path, options)
-    inputs = [_describe(member.path) for member in survey.members]
-    inputs += [{"name": path.name, "error": error.message} for path, error in errors.items()]
+    names = survey.names
+    inputs = [_describe(member.path, names[member.path]) for member in survey.members]
+    inputs += [{"name": names[path], "error": error.message} for path, error in errors.items()]
     checksums = " ".join(one.get("header_sha256", "") for one in inputs)
     return Provenance(
         version=__version__,
@@ -53,10 +54,10 @@ def describe_survey(
     )
 
 
-def _describe(path: Path) -> dict[str, Any]:
+def _describe(path: Path, name: str) -> dict[str, Any]:
     info = describe(path)
     return {
-        "name": path.name,
+        "name": name,
         "width_px": info.width,
         "height_px": info.height,
         "bytes": info.file_bytes or 0,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from .dataset import is_local
@@ -42,6 +43,23 @@ def find_inputs(inputs: StrPath | Iterable[StrPath]) -> list[Path]:
         raise UsageError(f"{inputs!r} does not name rasters only", "give a path or several")
     found = [path for name in names for path in _expand(name, Path())]
     return list(dict.fromkeys(found))
+
+
+def names_of(paths: Sequence[Path]) -> dict[Path, str]:
+    """What each raster is called in results: its file name, where that is one raster's alone.
+
+    Others have as many of their folders before it as tell them apart, with slashes between.
+    """
+    names: dict[Path, str] = {}
+    depth, left = 1, list(dict.fromkeys(paths))
+    while left:
+        ends = {path: path.parts[-depth:] for path in left}
+        count = Counter(ends.values())
+        told = [path for path in left if count[ends[path]] == 1 or depth >= len(path.parts)]
+        names |= {path: Path(*ends[path]).as_posix() for path in told}
+        left = [path for path in left if path not in names]
+        depth += 1
+    return {path: names[path] for path in paths}
 
 
 def _expand(name: str, base: Path) -> Iterator[Path]:

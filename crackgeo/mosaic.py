@@ -7,7 +7,7 @@ the reasons.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from .errors import CrackgeoError, InputError, UsageError
 from .georeference import Georeference
 from .grid import Floats, Grid, Window
 from .ground import pixel_size_m
+from .inputs import names_of
 from .monitor import SILENT, Monitor
 from .raster import RGB, ImageRaster, RasterInfo, describe, open_image
 from .resample import MAX_SIDE_PX
@@ -73,10 +74,18 @@ class Member:
 
 @dataclass(frozen=True)
 class Survey:
-    """The rasters of a survey on their common grid, in the order of their priority."""
+    """The rasters of a survey on their common grid.
+
+    Parameters
+    ----------
+    grid : around all of them
+    members : those that can be placed, in the order of their priority
+    names : what results call each raster that was named, also one left out
+    """
 
     grid: Grid
     members: tuple[Member, ...]
+    names: Mapping[Path, str]
 
 
 def place_rasters(
@@ -110,7 +119,8 @@ def place_rasters(
     """
     if len(paths) == 1 and crs is None:
         grid = describe(paths[0], spec, gsd_m).grid
-        return Survey(grid, (Member(paths[0], grid.window, grid, gsd_m),)), {}
+        member = Member(paths[0], grid.window, grid, gsd_m)
+        return Survey(grid, (member,), names_of(paths)), {}
     found: dict[Path, RasterInfo] = {}
     errors: dict[Path, CrackgeoError] = {}
     for path in paths:
@@ -133,7 +143,7 @@ def place_rasters(
         there = window.seen_from(whole)
         warped = not _is_parallel(grids[path], pattern)
         members.append(Member(path, there, survey.part(there), is_warped=warped))
-    return Survey(survey, tuple(members)), errors
+    return Survey(survey, tuple(members), names_of(paths)), errors
 
 
 def _misplaced(found: dict[Path, RasterInfo]) -> dict[Path, CrackgeoError]:

@@ -41,7 +41,7 @@ class Share:
 
     Parameters
     ----------
-    name : its file name
+    name : what results call it
     window : where its part lies on the survey's grid
     raster : its probabilities; no data where an earlier raster has some
     """
@@ -118,6 +118,9 @@ class Job:
             before.append(member)
             yield Part(len(before), member, area, place, earlier, bands, bands.rows_done)
 
+    def _name(self, part: Part) -> str:
+        return self.survey.names[part.member.path]
+
     def _plan(self, part: Part, window: Window) -> TilePlan:
         """The tiles of a part of a raster."""
         return TilePlan(part.member.grid.shape, window, self.options.tiles)
@@ -149,7 +152,7 @@ class Job:
                 self._fill(part, shares, done)
             self._count(part)
             index = part.bands.write_index({})
-            shares[part.member] = Share(part.member.path.name, part.place, index)
+            shares[part.member] = Share(self._name(part), part.place, index)
         return tuple(shares.values())
 
     def result(
@@ -234,7 +237,7 @@ class Job:
         for row, col, height, width in sorted(damaged):
             window = Window(row + origin.row, col + origin.col, height, width)
             if window.intersect(place):
-                self.skipped.append({"input": part.member.path.name, **asdict(window)})
+                self.skipped.append({"input": self._name(part), **asdict(window)})
 
 
 def _has_data(stack: ExitStack, share: Share) -> Callable[[Window], NDArray[np.bool_]]:

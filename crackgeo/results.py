@@ -19,7 +19,7 @@ class PredictResult:
     ----------
     output : the probability raster, None if it was not kept
     inputs : rasters that were predicted
-    left_out : file names of rasters that could not be opened
+    left_out : names of rasters that could not be opened or placed
     skipped : blocks inside rasters that could not be read
     model, model_sha256, device, precision : what computed it
     gsd_mm : ground pixel size along columns and rows (pixel units if the raster has no CRS)
@@ -54,7 +54,7 @@ class PredictResult:
     def input_lines(self) -> list[str]:
         """Lines for a person on the inputs, where there is something to say."""
         lines = [f"rasters         {self.inputs}"] if self.inputs > 1 else []
-        lines += [f"LEFT OUT        {name}: cannot be opened" for name in self.left_out]
+        lines += [f"LEFT OUT        {name}, see the warning" for name in self.left_out]
         if self.skipped:
             lines.append(f"LEFT OUT        {self.skipped} damaged blocks, see the layer coverage")
         return lines

@@ -76,7 +76,12 @@ CRACKS = LayerSchema(
         Field("gsd_mm", "real", "Ground pixel size (mm)", "Ground pixel size at the crack."),
         Field("below_gsd", "bool", "Below pixel size", "The mean width is below one ground pixel."),
         Field("touches_edge", "bool", "Touches edge", "The crack reaches the edge of the survey."),
-        Field("source", "text", "Source", "File name of the raster it was found in."),
+        Field(
+            "source",
+            "text",
+            "Source",
+            "File name of the raster it was found in, with folders if others have that name, too.",
+        ),
     ),
 )
 

@@ -17,7 +17,7 @@ from crackgeo import raster
 from crackgeo.cli import run
 from crackgeo.errors import InputError, OwnResult, UsageError
 from crackgeo.grid import Grid, Window
-from crackgeo.inputs import find_inputs
+from crackgeo.inputs import find_inputs, names_of
 from crackgeo.monitor import Monitor
 from crackgeo.mosaic import SurveyImage, place_rasters
 from crackgeo.pipeline import map_cracks, predict_raster
@@ -68,6 +68,18 @@ def test_a_list_may_come_from_windows(tmp_path):
     text = f'\ufeff"{tmp_path / "a b.tif"}"\r\nc.tif\r\n'
     (tmp_path / "list.txt").write_bytes(text.encode())
     assert find_inputs(tmp_path / "list.txt") == [tmp_path / "a b.tif", tmp_path / "c.tif"]
+
+
+def test_equal_file_names_are_told_apart_by_folders():
+    paths = [Path(p) for p in ("a/x/o.tif", "b/x/o.tif", "c.tif", "o.tif", "d/p.tif", "/p.tif")]
+    assert list(names_of(paths).values()) == [
+        "a/x/o.tif",
+        "b/x/o.tif",
+        "c.tif",
+        "o.tif",
+        "d/p.tif",
+        "/p.tif",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -238,6 +250,25 @@ def test_a_crack_over_borders_is_one_and_knows_its_raster(tmp_path):
         assert database.execute("SELECT input_name FROM runs").fetchone() == ("2 rasters",)
     database.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["look.png", "o.gpkg", "strips"]
+
+
+def test_rasters_of_one_name_are_told_apart(tmp_path):
+    strips = pieces(tmp_path / "strips", crack_picture(), [(0, 260), (200, 900)])
+    inputs = []
+    for number in range(2):
+        folder = tmp_path / f"flight-{number}"
+        folder.mkdir()
+        inputs.append((strips / f"strip-{number}.tif").rename(folder / "ortho.tif"))
+    out = tmp_path / "o.gpkg"
+    map_cracks(inputs, out, model=IdentityModel(), quicklook=tmp_path / "look.png")
+    assert gpd.read_file(out, layer="cracks")["source"].tolist() == ["flight-1/ortho.tif"]
+    with sqlite3.connect(out) as database:
+        (text,) = database.execute("SELECT inputs FROM runs").fetchone()
+    database.close()
+    assert [one["name"] for one in json.loads(text)] == [
+        "flight-0/ortho.tif",
+        "flight-1/ortho.tif",
+    ]
 
 
 def test_another_crs_is_warped_onto_the_survey(tmp_path):
