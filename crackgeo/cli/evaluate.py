@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import click
 
 from ..errors import UsageError
 from .console import Console
-from .options import Numbers, console_options, model_options
+from .options import Numbers, console_options, model_options, overwrite_option
 
 EXTRA = 'install the training extra: pip install "crackgeo[train]"'
 
@@ -36,8 +38,9 @@ EXTRA = 'install the training extra: pip install "crackgeo[train]"'
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for tables, plots and sheets.",
+    help="Folder for tables, plots and sheets. It appears when it is complete.",
 )
+@overwrite_option
 @click.option(
     "--sheets",
     type=click.IntRange(min=0),
@@ -92,14 +95,16 @@ def _score_layers(
     area: Path | None,
     tolerances_m: tuple[float, ...],
     output: Path | None,
+    overwrite: bool,
     **_: Any,
 ) -> None:
-    from crackgeo_training.scoring.layer_scores import score_layers, write_layer_scores
+    from crackgeo_training.scoring.layer_scores import SCORES, score_layers, write_layer_scores
 
-    with console.monitor() as monitor:
-        scores = score_layers(found, truth, area, tolerances_m, monitor)
-    if output is not None:
-        write_layer_scores(scores, output)
+    with _folder(output, overwrite, SCORES, [found, truth, area]) as folder:
+        with console.monitor() as monitor:
+            scores = score_layers(found, truth, area, tolerances_m, monitor)
+        if folder is not None:
+            write_layer_scores(scores, folder)
     console.result(scores.to_dict(), scores.to_markdown())
 
 
@@ -112,6 +117,7 @@ def _score_model(
     blur_sweep: bool,
     threshold: float,
     output: Path | None,
+    overwrite: bool,
     sheets: int,
     model: str,
     device: str,
@@ -122,7 +128,7 @@ def _score_model(
     from crackgeo_training.scoring.evaluate import evaluate, find_records, rule_of
     from crackgeo_training.scoring.noise import BLURS, VARIANTS
     from crackgeo_training.scoring.plots import write_plots
-    from crackgeo_training.scoring.report import to_dict, to_markdown, write_report
+    from crackgeo_training.scoring.report import SCORES, to_dict, to_markdown, write_report
     from crackgeo_training.scoring.sheets import write_extremes
 
     from ..models.registry import load_model
@@ -130,12 +136,27 @@ def _score_model(
     records = find_records(data, None if split == "all" else split, sets)
     segmenter = load_model(model, device=device, precision=precision, batch_size=batch_size)
     variants = (VARIANTS if noise else VARIANTS[:1]) + (BLURS if blur_sweep else ())
-    with console.monitor() as monitor:
+    with _folder(output, overwrite, SCORES, [data]) as folder, console.monitor() as monitor:
         rule = rule_of(segmenter.info, threshold)
         result = evaluate(segmenter, records, rule, variants, monitor)
-        if output is not None:
-            write_report(result, output)
-            write_plots(result, output)
+        if folder is not None:
+            write_report(result, folder)
+            write_plots(result, folder)
             if sheets:
-                write_extremes(output, segmenter, result.pictures, sheets, rule.mask_at)
+                write_extremes(folder, segmenter, result.pictures, sheets, rule.mask_at)
     console.result(to_dict(result), to_markdown(result.scores))
+
+
+@contextmanager
+def _folder(
+    output: Path | None, overwrite: bool, mark: str, read: list[Path | None]
+) -> Iterator[Path | None]:
+    """A folder to fill, where one is asked for, that holds nothing of what is read."""
+    from crackgeo_training.labelling.folders import check_apart, folder_output
+
+    if output is None:
+        yield None
+        return
+    check_apart([output], read)
+    with folder_output(output, overwrite, mark) as folder:
+        yield folder

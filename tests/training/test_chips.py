@@ -150,7 +150,7 @@ def test_only_chips_are_overwritten(survey, tmp_path):
     (tmp_path / "c" / "thesis.txt").write_text("keep me")
     with pytest.raises(UsageError, match="exists already"):
         make_chips(survey[0], tmp_path / "c", survey[1], chip_spec=SMALL)
-    with pytest.raises(UsageError, match="holds no chips"):
+    with pytest.raises(UsageError, match="so it is not overwritten"):
         make_chips(survey[0], tmp_path / "c", survey[1], chip_spec=SMALL, overwrite=True)
     assert (tmp_path / "c" / "thesis.txt").read_text() == "keep me"
 

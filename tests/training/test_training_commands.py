@@ -49,6 +49,25 @@ def test_evaluate_gives_json_and_files(data, dark, capsys, tmp_path):
     assert names == tables | {"thresholds.png", "wide_best.png", "wide_worst.png"}
 
 
+def test_a_report_replaces_an_older_one_and_nothing_else(data, dark, capsys, tmp_path):
+    out, other = tmp_path / "out", tmp_path / "other"
+    arguments = ["evaluate", "--data", str(data), "--sheets", "0"]
+    assert cli.run([*arguments, "-o", str(out)]) == 0
+    before = (out / "scores.json").read_bytes()
+    assert cli.run([*arguments, "--set", "wide", "-o", str(out)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (out / "scores.json").read_bytes() == before
+    assert cli.run([*arguments, "--set", "wide", "-o", str(out), "--overwrite"]) == 0
+    assert (out / "scores.json").read_bytes() != before
+    other.mkdir()
+    (other / "photo.jpg").touch()
+    assert cli.run([*arguments, "-o", str(other), "--overwrite"]) == 2
+    assert "not overwritten" in capsys.readouterr().err
+    assert cli.run([*arguments, "-o", str(data.parent), "--overwrite"]) == 2
+    assert "is read by this run" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "out"]
+
+
 def test_the_blur_sweep_is_plotted(data, dark, capsys, tmp_path):
     arguments = ["--data", str(data), "--set", "wide", "--blur-sweep", "-o", str(tmp_path)]
     assert cli.run(["evaluate", *arguments, "--sheets", "0", "--json"]) == 0

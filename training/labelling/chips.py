@@ -34,7 +34,7 @@ from ..pictures.pairs import write_label, write_picture
 from .alignment import Shift, find_shift
 from .blocks import TRAIN, VAL, Chip, ChipSpec, plan_chips
 from .contact import write_contact_sheet
-from .folders import check_apart, filled_folder
+from .folders import check_apart, folder_output
 from .labels import Labels, LabelSpec, read_labels
 from .layouts import Pair, find_pairs, list_pairs
 
@@ -130,7 +130,7 @@ def make_chips(
         monitor.warn(message)
 
     listening = Monitor(monitor.on_progress, hear, monitor.is_cancelled)
-    with folder_output(output, overwrite) as part:
+    with folder_output(output, overwrite, SUMMARY) as part:
         _folders(part)
         rows, made = (_take_over if labels is None else _cut)(given, part, listening)
         records = read_manifest(part / "manifest.csv")
@@ -356,22 +356,3 @@ def _to_show(records: Sequence[Record], rows: Sequence[Row]) -> list[tuple[Recor
     return [
         (records[i], f"{rows[i]['split']}  {rows[i]['crack_px']} crack px") for i in order[::step]
     ]
-
-
-@contextmanager
-def folder_output(target: Path, overwrite: bool) -> Iterator[Path]:
-    """A folder of chips to fill, see `filled_folder`.
-
-    Raises
-    ------
-    UsageError
-        The target exists; or it is to be overwritten but holds other things than chips.
-    ResourceError
-        The disk refuses.
-    """
-    if target.exists() and not overwrite:
-        raise UsageError(f"{target}: exists already", "choose another name, or add --overwrite")
-    if target.exists() and not (target / SUMMARY).is_file():
-        raise UsageError(f"{target}: holds no chips, so it is not overwritten", "choose another")
-    with filled_folder(target) as part:
-        yield part

@@ -37,6 +37,32 @@ def check_apart(written: Iterable[Path], read: Iterable[Path | None]) -> None:
 
 
 @contextmanager
+def folder_output(target: Path, overwrite: bool, mark: str) -> Iterator[Path]:
+    """A folder of results to fill, see `filled_folder`.
+
+    Parameters
+    ----------
+    target : where it appears
+    overwrite : replace an older one
+    mark : file by which an older one is known as such
+
+    Raises
+    ------
+    UsageError
+        The target exists and is no empty folder; or is to be overwritten but holds other things.
+    ResourceError
+        The disk refuses.
+    """
+    is_free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+    if not (is_free or overwrite):
+        raise UsageError(f"{target}: exists already", "choose another name, or add --overwrite")
+    if not (is_free or (target / mark).is_file()):
+        raise UsageError(f"{target}: holds no {mark}, so it is not overwritten", "choose another")
+    with filled_folder(target) as part:
+        yield part
+
+
+@contextmanager
 def filled_folder(target: Path) -> Iterator[Path]:
     """A folder to fill that takes the place of an older one when the block ends well, else goes.
 

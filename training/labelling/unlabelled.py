@@ -26,8 +26,8 @@ from crackgeo.tiling import TilePlan
 
 from ..pictures.pairs import write_picture
 from .blocks import LEAST_CHIP_PX, TRAIN
-from .chips import STAGE, SUMMARY, folder_output
-from .folders import check_apart
+from .chips import STAGE, SUMMARY
+from .folders import check_apart, folder_output
 
 COLUMNS = ("split", "set", "image", "mask", "licence", "row", "col")
 LEAST_VALID = 0.5  # share of a picture with data
@@ -81,7 +81,7 @@ def cut_unlabelled(
     if raster.is_dir():
         raise UsageError(f"{raster}: --unlabelled cuts a raster", "name pictures in a manifest.csv")
     check_apart([output], [raster])
-    with folder_output(output, overwrite) as part:
+    with folder_output(output, overwrite, SUMMARY) as part:
         with output_errors(output):
             (part / "images").mkdir()
         with open_image(raster, bands, gsd_m, monitor) as image:

@@ -25,6 +25,7 @@ from crackgeo.monitor import SILENT, Monitor
 
 from ..labelling.labels import REJECTED, Features, LabelSpec, Shapes, read_features
 
+SCORES = "layers.json"  # a folder with it is a report, which --overwrite may replace
 TOLERANCES_M = (0.005, 0.01, 0.02, 0.05)
 STATION_M = 0.02  # widths are compared this often along the true lines
 
@@ -185,7 +186,7 @@ def write_layer_scores(scores: LayerScores, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "layers.md").write_text(scores.to_markdown(), encoding="utf-8")
         text = json.dumps(scores.to_dict(), indent=1) + "\n"
-        (folder / "layers.json").write_text(text, encoding="utf-8")
+        (folder / SCORES).write_text(text, encoding="utf-8")
 
 
 def _plane(features: Features, path: Path) -> CRS | None:

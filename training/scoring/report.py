@@ -14,6 +14,7 @@ from crackgeo.files import output_errors
 
 from .evaluate import Evaluation, SetScore
 
+SCORES = "scores.json"  # a folder with it is a report, which --overwrite may replace
 COLUMNS = {
     "iou": "IoU",
     "iou_crack": "IoU crack-only",
@@ -93,7 +94,7 @@ def _write_files(evaluation: Evaluation, folder: Path) -> None:
     head = f"# {evaluation.model} ({evaluation.model_sha256[:12]})\n\n{_rule_line(evaluation)}\n\n"
     (folder / "scores.md").write_text(head + to_markdown(evaluation.scores), encoding="utf-8")
     text = json.dumps(to_dict(evaluation), indent=1)
-    (folder / "scores.json").write_text(text + "\n", encoding="utf-8")
+    (folder / SCORES).write_text(text + "\n", encoding="utf-8")
     with (folder / "scores.csv").open("w", newline="", encoding="utf-8") as out:
         table = csv.writer(out)
         table.writerow(["set", "variant", "images", "metric", "value", "low", "high"])
