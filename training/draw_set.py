@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import chain
-from multiprocessing import Pool
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from skimage import data
 
 from .drawing.pavement import draw_pavement
 from .drawing.walls import draw_wall
+from .pictures.pairs import write_picture
 
 Rows = TypeVar("Rows")
 
@@ -68,8 +69,8 @@ def _each(draw: Callable[[int], Rows], seeds: range, workers: int) -> Iterator[R
     if workers == 1:
         yield from map(draw, seeds)
         return
-    with Pool(workers) as pool:
-        yield from pool.imap(draw, seeds)
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:  # threads do not bear a fork
+        yield from pool.map(draw, seeds)
 
 
 def write_wall(output: Path, seed: int) -> list[str]:
@@ -117,8 +118,8 @@ def _write(
     output: Path, name: str, rgb: NDArray[np.uint8], cover: NDArray[np.floating[Any]]
 ) -> list[str]:
     mask = np.where(cover >= 0.5, 255, 0).astype(np.uint8)
-    cv2.imwrite(str(output / "images" / name), np.ascontiguousarray(rgb[..., ::-1]))
-    cv2.imwrite(str(output / "masks" / name), mask)
+    write_picture(output / "images" / name, rgb)
+    write_picture(output / "masks" / name, mask)
     return [f"images/{name}", f"masks/{name}"]
 
 
