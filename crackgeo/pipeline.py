@@ -82,22 +82,12 @@ def map_cracks(
             for path in filter(None, (kept, picture, record_to)):
                 check_output(path, work.may_replace)
             first = run_prediction(rasters, kept, options, work, stages.monitor, picture)
-            result, vectors, record = run_vectorization(
-                first.raster,
-                output,
-                rules,
-                work.may_replace,
-                monitor,
-                stages,
-                first.started,
-                first.shares,
-                first.window,
-            )
+            second = run_vectorization(first.raster, output, rules, work.may_replace, stages, first)
             if picture is not None:
                 write_quicklook(
                     picture,
                     first.image,
-                    vectors,
+                    second.vectors,
                     first.image.survey.grid,
                     name=first.name,
                     window=first.window,
@@ -105,9 +95,9 @@ def map_cracks(
                     monitor=monitor,
                 )
             seconds = time.monotonic() - clock
-            both = MapResult(first.result, result, kept, picture, seconds)
+            both = MapResult(first.result, second.result, kept, picture, seconds)
             if record_to is not None:
-                write_report(record_to, record, both.to_dict(), work.may_replace)
+                write_report(record_to, second.record, both.to_dict(), work.may_replace)
         work.finish()
     return both
 
@@ -194,4 +184,4 @@ def vectorize_raster(
     rules = VectorRules(threshold, threshold_low, min_length_m, max_width_mm, stations_m).checked()
     input, output = Path(input), Path(output)
     check_names([(output, GEOPACKAGE)], [input])
-    return run_vectorization(input, output, rules, overwrite, monitor)[0]
+    return run_vectorization(input, output, rules, overwrite, StageClock(monitor)).result

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +19,7 @@ from .files import check_output
 from .grid import Grid, Window
 from .ground import has_ground_units
 from .layers import RunRecord, write_geopackage
-from .monitor import SILENT, Monitor
-from .predict_job import Share
+from .monitor import SILENT
 from .probability import open_probability
 from .provenance import Provenance
 from .report import StageClock, versions
@@ -29,6 +27,9 @@ from .results import VectorizeResult
 from .sources import crack_sources
 from .specs import VectorSpec, number, option_of
 from .vectors import FeatureTable, Vectors
+
+if TYPE_CHECKING:
+    from .predict_run import Prediction
 
 _PLACE = ("row", "col", "height", "width")
 
@@ -65,29 +66,29 @@ class VectorRules(NamedTuple):
         return rules
 
 
+class Vectorization(NamedTuple):
+    """What the second half leaves: numbers for the user, the vectors for a picture, the record."""
+
+    result: VectorizeResult
+    vectors: Vectors
+    record: RunRecord
+
+
 def run_vectorization(
     input: Path,
     output: Path,
     rules: VectorRules,
     overwrite: bool,
-    monitor: Monitor,
-    clock: StageClock | None = None,
-    begun: datetime | None = None,
-    shares: Sequence[Share] = (),
-    window: Window | None = None,
-) -> tuple[VectorizeResult, Vectors, RunRecord]:
-    """`vectorize_raster`, with the vectors themselves for a picture, and the record.
-
-    `clock` times the stages of the run, which has the monitor; `begun` is when the run began whose
-    second half this is; `shares` are the rasters that the probabilities come from, on a grid
-    where these lie at `window`.
-    """
+    clock: StageClock,
+    first: Prediction | None = None,
+) -> Vectorization:
+    """`vectorize_raster`; `first` is the half before, if both are one run, timed by the clock."""
     from .vectorize import vectorize, warm_up  # numba: not before it is needed
 
-    started, begun = time.monotonic(), begun or datetime.now(UTC)
-    listener = monitor if clock is None else SILENT  # the first half of a run has told all
-    clock = clock or StageClock(monitor)
+    started = time.monotonic()
+    begun = datetime.now(UTC) if first is None else first.started
     monitor = clock.monitor
+    listener = monitor if first is None else SILENT  # the first half has told all
     check_output(output, overwrite)
     monitor.step("prepare", 0, 1)
     warm_up()  # the first run on a machine compiles for a minute; the bar says so
@@ -104,13 +105,23 @@ def run_vectorization(
             monitor=monitor,
             stations_m=rules.stations_m,
         )
-        grid = raster.grid
         damaged = [Window(*(one[k] for k in _PLACE)) for one in source.skipped]
-        coverage = coverage_table(raster, grid, damaged=damaged, monitor=monitor)
+        coverage = coverage_table(raster, raster.grid, damaged=damaged, monitor=monitor)
+        grid = raster.grid
     if coverage.surveyed_m2 == 0:
         raise InputError(f"{input}: no data, all of it is nodata", "check how it was made")
-    vectors.cracks.columns["source"] = _sources(vectors.cracks, grid, source, shares, window)
-    options = {
+    vectors.cracks.columns["source"] = _sources(vectors.cracks, grid, source, first)
+    monitor.step("write", 0, 1)
+    record = run_record(source, _told(rules, spec), begun, clock, coverage.surveyed_m2)
+    write_geopackage(output, vectors, coverage.table, record, grid.crs_wkt, overwrite=overwrite)
+    units = has_ground_units(grid)
+    result = _result(output, vectors.cracks, coverage.surveyed_m2, units, started)
+    return Vectorization(result, vectors, record)
+
+
+def _told(rules: VectorRules, spec: VectorSpec) -> dict[str, Any]:
+    """The options that shape the lines, by their names on the command line."""
+    return {
         "threshold": spec.threshold,
         "threshold_low": spec.threshold_low,
         "outline": spec.outline,
@@ -119,25 +130,19 @@ def run_vectorization(
         "max_width": rules.max_width_mm,
         "stations": rules.stations_m,
     }
-    monitor.step("write", 0, 1)
-    record = run_record(source, options, begun, clock, coverage.surveyed_m2)
-    write_geopackage(output, vectors, coverage.table, record, grid.crs_wkt, overwrite=overwrite)
-    units = has_ground_units(grid)
-    return _result(output, vectors.cracks, coverage.surveyed_m2, units, started), vectors, record
 
 
 def _sources(
     cracks: FeatureTable,
     grid: Grid,
     source: Provenance,
-    shares: Sequence[Share],
-    window: Window | None,
+    first: Prediction | None,
 ) -> NDArray[np.object_]:
     """Name of each crack's raster; empty if nothing but a mosaic of several is known."""
-    if window is None or len(shares) < 2:
+    if first is None or len(first.shares) < 2:
         name = source.input_name if len(source.inputs) < 2 else ""
         return np.full(len(cracks), name, np.object_)
-    here = [replace(share, window=share.window.seen_from(window)) for share in shares]
+    here = [replace(one, window=one.window.seen_from(first.window)) for one in first.shares]
     return crack_sources(cracks, grid, here)
 
 

@@ -141,7 +141,8 @@ class WorkFolder:
             if differences := list(_differences(run["identity"], identity)):
                 raise UsageError(
                     f"{self.path}: belongs to another run: {'; '.join(differences)}",
-                    "repeat the options of that run, or start anew with --overwrite",
+                    "repeat that run's options with its inputs as they were, or start anew with "
+                    "--overwrite",
                 )
             return datetime.fromisoformat(run["started"])
         started = datetime.now(UTC)

@@ -302,5 +302,5 @@ def test_rasters_of_the_same_name_are_not_taken_for_each_other(tmp_path):
     stopped(inputs, tmp_path / "p.tif", after=6)
     place = Grid(1, 1, TRANSFORM).part(Window(0, 0, 1, 1)).transform
     write(inputs[0], picture(700, 450, seed=5), transform=place)
-    with pytest.raises(UsageError, match=r"input 1 a\.tif was"):
+    with pytest.raises(UsageError, match=r"input 1 0/a\.tif was"):
         predict_raster(inputs, tmp_path / "p.tif", model=ContextModel(1), resume=True)
