@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from .errors import InputError, UsageError
 from .grid import Floats, Grid, Window
+from .reproject import is_same, transformer
 
 BBox = tuple[float, float, float, float]
 Transform = Callable[[Floats], Floats]
@@ -223,10 +224,12 @@ def _place(crs: CRS | None, grid: Grid, path: Path) -> _Placing:
             "give both a CRS (a Shapefile needs its .prj), or use --bbox",
         )
     target = CRS.from_wkt(grid.crs_wkt)
-    if crs.to_2d() == target.to_2d():
+    if is_same(crs, target):
         return _Placing(to_pixels)
-    forward = Transformer.from_crs(crs, target, always_xy=True).transform
-    backward = Transformer.from_crs(target, crs, always_xy=True).transform
+    try:
+        forward, backward = transformer(crs, target).transform, transformer(target, crs).transform
+    except InputError as error:
+        raise InputError(f"{path}: {error.message}", "give the area in the raster's CRS") from error
 
     def project(points: Floats) -> Floats:
         return to_pixels(np.stack(forward(points[:, 0], points[:, 1]), axis=1))

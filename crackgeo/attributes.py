@@ -25,6 +25,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+_COARSER = 1.01  # times the grid's pixel size: a projection stretches by less over a survey
+
 CRACK_COLUMNS: dict[str, type] = {
     "crack_id": np.int64,
     "network_id": np.int64,
@@ -195,6 +197,29 @@ def crack_table(
     return FeatureTable(
         geometry, {name: columns[name].astype(kind) for name, kind in CRACK_COLUMNS.items()}
     )
+
+
+def judge_by_own_pixels(
+    cracks: FeatureTable, own_mm: Floats, width_error_px: float, width_error_share: float
+) -> None:
+    """Give cracks that were seen in coarser pixels than the grid's what those allow to tell.
+
+    Interpolating adds no detail. Changes `gsd_mm`, `below_gsd` and `width_unc_mm` of the layer.
+
+    Parameters
+    ----------
+    own_mm : float64 `[c]`, size of the pixels that each crack was seen in; NaN where not known
+    width_error_px, width_error_share : see `crack_table`
+    """
+    columns = cracks.columns
+    grid_mm, mean_mm = columns["gsd_mm"], columns["width_mean_mm"]
+    coarse = own_mm > _COARSER * grid_mm
+    by_share = width_error_share * mean_mm
+    added = (width_error_px * own_mm + by_share) ** 2 - (width_error_px * grid_mm + by_share) ** 2
+    unc_mm = columns["width_unc_mm"]
+    columns["width_unc_mm"] = np.where(coarse, np.sqrt(unc_mm**2 + added), unc_mm)
+    columns["gsd_mm"] = np.where(coarse, own_mm, grid_mm)
+    columns["below_gsd"] = np.asarray(mean_mm < columns["gsd_mm"])
 
 
 def _per_crack(ufunc: np.ufunc, values: Floats, lines: CrackLines) -> Floats:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import uuid
 import zlib
 from collections import OrderedDict, deque
@@ -35,10 +34,10 @@ from .monitor import SILENT, Monitor
 from .mosaic import Member, Unclaimed
 from .predict_job import Part, predict_rows
 from .predict_options import PredictOptions
-from .raster import ImageRaster
 from .seams import Edge, Edges, Piece, Rows, join_pieces
 from .tiling import TilePlan
 from .version import __version__
+from .warp import Image
 
 AHEAD = 2  # tasks given out for each worker: one in hand, one waiting, so that none idles
 BATCHES_A_TASK = (
@@ -265,15 +264,13 @@ class _Opened:
     token: str
     segmenter: Segmenter
     area: Area
-    folder: tempfile.TemporaryDirectory[str]
-    images: OrderedDict[Path, ImageRaster] = field(default_factory=OrderedDict)
+    images: OrderedDict[Path, Image] = field(default_factory=OrderedDict)
 
-    def image(self, job: _Job, member: Member) -> ImageRaster:
+    def image(self, job: _Job, member: Member) -> Image:
         """An open raster; those not asked for longest are closed."""
         image = self.images.pop(member.path, None)
         if image is None:
-            options, folder = job.options, Path(self.folder.name)
-            image = member.open(options.band_spec, folder, SILENT, options.on_error)
+            image = member.open(job.options.band_spec, SILENT, job.options.on_error)
         self.images[member.path] = image
         while len(self.images) > OPEN_IMAGES:
             self.images.popitem(last=False)[1].close()
@@ -283,7 +280,6 @@ class _Opened:
         """Close everything."""
         for image in self.images.values():
             image.close()
-        self.folder.cleanup()
 
 
 _opened: _Opened | None = None  # of this process: one model a worker
@@ -349,8 +345,7 @@ def _open(job: _Job) -> _Opened:
                 f"a worker has another file under the name {job.options.model}",
                 "put the same model file on all of them",
             )
-        folder = tempfile.TemporaryDirectory(prefix="crackgeo-")
-        _opened = _Opened(job.token, segmenter, job.options.area(job.grid), folder)
+        _opened = _Opened(job.token, segmenter, job.options.area(job.grid))
     return _opened
 
 

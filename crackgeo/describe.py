@@ -61,6 +61,7 @@ def _describe(path: Path, name: str) -> dict[str, Any]:
         "width_px": info.width,
         "height_px": info.height,
         "bytes": info.file_bytes or 0,
+        "gsd_mm": info.gsd_mm,
         "header_sha256": header_checksum(path),
     }
 

@@ -84,12 +84,11 @@ def pixel_size_m(grid: Grid) -> tuple[float, float]:
     return float(steps[0]), float(steps[1])
 
 
-def coarse_pixels(grid: Grid) -> str | None:
+def coarse_pixels(gsd_mm: float) -> str | None:
     """What cannot be seen where pixels are coarser than `_LOW_GSD_MM`; None where they are not."""
-    narrow_mm = 2 * min(pixel_size_m(grid)) * small_units(grid)
-    if not has_ground_units(grid) or narrow_mm <= 2 * _LOW_GSD_MM:
+    if gsd_mm <= _LOW_GSD_MM:
         return None
-    return f"a crack narrower than about {narrow_mm:.0f} mm cannot be seen at this pixel size"
+    return f"a crack narrower than about {2 * gsd_mm:.0f} mm cannot be seen at this pixel size"
 
 
 def pixel_area_m2(grid: Grid, cols: Floats, rows: Floats) -> Floats:

@@ -155,8 +155,8 @@ def write_geopackage(
             _write_layer(part, layer, table.geometry, _columns(layer, table), crs_wkt)
         _write_layer(part, schema.RUNS, None, _run_columns(run, vectors), None)
         with closing(sqlite3.connect(part)) as database, database:
-            _name_fields(database, run.finished)
-            _embed_styles(database, run.finished)
+            _name_fields(database, run.finished, crs_wkt is not None)
+            _embed_styles(database, run.finished, crs_wkt is not None)
 
 
 def _columns(layer: LayerSchema, table: FeatureTable) -> dict[str, NDArray[Any]]:
@@ -242,7 +242,7 @@ def _writable(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.object_) if values.dtype.kind == "U" else values
 
 
-def _name_fields(database: sqlite3.Connection, when: datetime) -> None:
+def _name_fields(database: sqlite3.Connection, when: datetime, ground_units: bool) -> None:
     """Give fields their names for people, by the GeoPackage schema extension."""
     database.execute(_CREATE_DATA_COLUMNS)
     database.execute(
@@ -254,7 +254,7 @@ def _name_fields(database: sqlite3.Connection, when: datetime) -> None:
         "INSERT INTO gpkg_data_columns (table_name, column_name, name, title, description)"
         " VALUES (?, ?, ?, ?, ?)",
         [
-            (layer.name, f.name, f.alias, f.alias, f.meaning)
+            (layer.name, f.name, *[f.name_for_people(ground_units)] * 2, f.meaning)
             for layer in schema.LAYERS
             if layer.name in present
             for f in layer.fields
@@ -263,7 +263,7 @@ def _name_fields(database: sqlite3.Connection, when: datetime) -> None:
     database.execute("UPDATE gpkg_contents SET last_change = ?", (_stamp(when),))
 
 
-def _embed_styles(database: sqlite3.Connection, when: datetime) -> None:
+def _embed_styles(database: sqlite3.Connection, when: datetime, ground_units: bool) -> None:
     """Store the default QGIS style of each layer.
 
     QGIS asks for catalog and schema '' (NULL does not match), for the layer's own geometry
@@ -280,7 +280,7 @@ def _embed_styles(database: sqlite3.Connection, when: datetime) -> None:
         "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name,"
         " f_geometry_column, styleName, styleQML, useAsDefault, description, owner, update_time)"
         " VALUES ('', '', ?, ?, ?, ?, 1, 'default style of crackgeo', '', ?)",
-        [(name, geom, name, style_qml(name), _stamp(when)) for name, geom in rows],
+        [(name, geom, name, style_qml(name, ground_units), _stamp(when)) for name, geom in rows],
     )
 
 

@@ -1,7 +1,7 @@
 """Several rasters as one survey: a common pixel grid, and where each of them lies on it.
 
 Rasters that share CRS, pixel size and orientation keep their pixels and move by less than half a
-pixel; any other is brought onto the grid by a virtual warp. docs/design/0004-many-inputs.md has
+pixel; any other is interpolated on the grid. docs/design/0004-many-inputs.md has
 the reasons.
 """
 
@@ -12,27 +12,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from rasterio.enums import ColorInterp, Resampling
-from rasterio.vrt import WarpedVRT
+from pyproj import CRS
 
 from .aoi import Area
-from .dataset import gdal_environment, header_errors, open_dataset
 from .errors import CrackgeoError, InputError, UsageError
 from .georeference import Georeference
 from .grid import Floats, Grid, Window
 from .ground import pixel_size_m
 from .inputs import names_of
 from .monitor import SILENT, Monitor
-from .raster import RGB, ImageRaster, RasterInfo, describe, open_image
+from .raster import RGB, RasterInfo, describe, open_image
+from .reproject import is_same, transformer
 from .resample import MAX_SIDE_PX
 from .specs import BandSpec, OnError
+from .warp import Image, WarpedImage
 
 _DRIFT_PX = 0.1  # two grids are parallel if they part by less than this across a raster
-_NAMED = 5  # rasters that a message lists
+NAMED = 5  # rasters that a message lists
+_AVERAGED_FROM = 1.2  # times as large pixels: with less, interpolating leaves next to nothing out
+_EXAMPLE = "e.g. --crs EPSG:25832"
 _BORDER = 21  # points along a side that show how a warp bends it
 
 
@@ -45,7 +45,7 @@ class Member:
     path : the file
     window : where it lies on the survey's grid
     grid : that part of the survey's grid
-    gsd_m : ground pixel size to resample it to on its own grid
+    gsd_m : ground pixel size to resample it to on its own grid first
     is_warped : whether its pixels do not fit the grid as they are
     """
 
@@ -58,16 +58,13 @@ class Member:
     def open(
         self,
         spec: BandSpec,
-        folder: Path,
         monitor: Monitor = SILENT,
         on_error: OnError = "fail",
-    ) -> ImageRaster:
-        """Open it on the survey's grid; a virtual warp is written into the folder."""
-        path = self.path
+    ) -> Image:
+        """Open it on the survey's grid; parameters and errors as `open_image`."""
+        image = open_image(self.path, spec, self.gsd_m, monitor, on_error)
         if self.is_warped:
-            path = folder / f"{self.path.stem}.warp.vrt"
-            _write_warp(self.path, path, self.grid, spec)
-        image = open_image(path, spec, self.gsd_m, monitor, on_error)
+            return WarpedImage(image, self.grid)
         image.grid = self.grid
         return image
 
@@ -107,7 +104,8 @@ def place_rasters(
     -------
     Survey and dict
         The rasters that can be placed, and the errors of the others: they cannot be opened, are
-        results of crackgeo (`OwnResult`), or do not say where they lie among those that do.
+        results of crackgeo (`OwnResult`), or do not say where they lie among those that do, or
+        have a CRS from which nothing leads to that of the survey.
 
     Raises
     ------
@@ -135,15 +133,31 @@ def place_rasters(
     found = {path: info for path, info in found.items() if path not in misplaced}
     grids = {path: info.grid for path, info in found.items()}
     pattern = _pattern(list(grids.values()), crs, gsd_m)
-    windows = {path: _window_on(pattern, grid) for path, grid in grids.items()}
+    windows: dict[Path, Window] = {}
+    for path, grid in grids.items():
+        try:
+            windows[path] = _window_on(pattern, grid)
+        except InputError as error:
+            errors[path] = InputError(f"{path}: {error.message}", error.remedy)
+    if not windows:
+        raise next(iter(errors.values()))
     whole = _around(list(windows.values()))
     survey = pattern.part(whole)
-    members = []
-    for path, window in windows.items():
-        there = window.seen_from(whole)
-        warped = not _is_parallel(grids[path], pattern)
-        members.append(Member(path, there, survey.part(there), is_warped=warped))
+    members = (
+        _member(path, grids[path], survey, window.seen_from(whole))
+        for path, window in windows.items()
+    )
     return Survey(survey, tuple(members), names_of(paths)), errors
+
+
+def _member(path: Path, native: Grid, survey: Grid, window: Window) -> Member:
+    """A raster at its place in the survey; one of finer pixels is averaged before it is turned."""
+    grid = survey.part(window)
+    if _is_parallel(native, grid):
+        return Member(path, window, grid)
+    gsd = max(pixel_size_m(grid))
+    is_coarser = gsd > _AVERAGED_FROM * min(pixel_size_m(native))
+    return Member(path, window, grid, gsd if is_coarser else None, is_warped=True)
 
 
 def _misplaced(found: dict[Path, RasterInfo]) -> dict[Path, CrackgeoError]:
@@ -153,9 +167,9 @@ def _misplaced(found: dict[Path, RasterInfo]) -> dict[Path, CrackgeoError]:
     """
     lost = [path for path, info in found.items() if info.georeference == Georeference.NONE]
     if lost and 1 < len(found) == len(lost):
-        more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+        more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
         raise InputError(
-            f"{', '.join(map(str, lost[:_NAMED]))}{more}: no georeference, so nothing says where "
+            f"{', '.join(map(str, lost[:NAMED]))}{more}: no georeference, so nothing says where "
             "they lie beside each other",
             "map them one at a time, or georeference them first",
         )
@@ -185,7 +199,7 @@ def _pattern(grids: list[Grid], crs: str | None, gsd_m: float | None) -> Grid:
             f"--crs {crs}: names the CRS of the result, but the rasters name none to come from",
             "say theirs first, with gdal_edit.py -a_srs EPSG:25832 or a .prj file beside each",
         )
-    wkt = _wkt(crs) if crs is not None else first.crs_wkt
+    wkt = _map_crs(crs) if crs is not None else first.crs_wkt
     gsd = gsd_m or min(min(pixel_size_m(grid)) for grid in grids)
     x, y = _corners_in(first, wkt).mean(axis=0)
     step = 1e-6  # small in metres and in degrees
@@ -193,21 +207,31 @@ def _pattern(grids: list[Grid], crs: str | None, gsd_m: float | None) -> Grid:
     return Grid(1, 1, Affine(gsd * step / unit_x, 0, x, 0, -gsd * step / unit_y, y), wkt)
 
 
-def _wkt(crs: str) -> str:
+def _map_crs(crs: str) -> str:
+    """WKT of a CRS for maps.
+
+    Raises
+    ------
+    UsageError
+        It is none, or one of heights or of the earth's centre.
+    """
     try:
-        return str(CRS.from_user_input(crs).to_wkt())
+        found = CRS.from_user_input(crs)
+        wkt = str(found.to_wkt())
     except Exception as error:  # PROJ's and pyproj's errors have no common base
-        raise UsageError(f"--crs {crs}: not a CRS ({error})", "e.g. --crs EPSG:25832") from error
+        raise UsageError(f"--crs {crs}: not a CRS ({error})", _EXAMPLE) from error
+    if not (found.is_projected or found.is_geographic or found.is_engineering):
+        raise UsageError(f"--crs {crs}: {found.type_name}, not one of maps", _EXAMPLE)
+    return wkt
 
 
 def _is_parallel(grid: Grid, other: Grid) -> bool:
     """Whether two grids have the same CRS, pixel size and orientation."""
-    if (grid.crs_wkt is None) != (other.crs_wkt is None):
+    here, there = grid.crs_wkt, other.crs_wkt
+    if (here is None) != (there is None):
         return False
-    if grid.crs_wkt and other.crs_wkt and grid.crs_wkt != other.crs_wkt:
-        a, b = CRS.from_wkt(grid.crs_wkt), CRS.from_wkt(other.crs_wkt)
-        if not a.equals(b, ignore_axis_order=True):
-            return False
+    if here and there and here != there and not is_same(CRS.from_wkt(here), CRS.from_wkt(there)):
+        return False
     ratio = np.linalg.solve(other.matrix, grid.matrix) - np.eye(2)
     return bool(np.abs(ratio).max() * max(grid.width, grid.height) < _DRIFT_PX)
 
@@ -220,7 +244,9 @@ def _corners_in(grid: Grid, wkt: str | None) -> Floats:
     x, y = grid.xy(points[:, 0], points[:, 1])
     if wkt is not None and wkt != grid.crs_wkt:
         assert grid.crs_wkt is not None  # checked before
-        x, y = Transformer.from_crs(grid.crs_wkt, wkt, always_xy=True).transform(x, y)
+        here, there = CRS.from_wkt(grid.crs_wkt), CRS.from_wkt(wkt)
+        if not is_same(here, there):
+            x, y = transformer(here, there).transform(x, y)
     around = np.stack([x, y], axis=1)
     if not np.isfinite(around).all():
         raise InputError("a raster lies outside what --crs can show", "choose another --crs")
@@ -249,38 +275,13 @@ def _around(windows: list[Window]) -> Window:
     return Window(row, col, height, width)
 
 
-def _write_warp(path: Path, target: Path, grid: Grid, spec: BandSpec) -> None:
-    """Write a virtual raster that brings a file onto a grid.
-
-    GDAL warps it block by block, so a pixel is the same through whatever window it is read.
-    """
-    with header_errors(path), gdal_environment(), open_dataset(path) as dataset:
-        interps = dataset.colorinterp
-        paletted = ColorInterp.palette in interps
-        options = {
-            "crs": grid.crs_wkt or dataset.crs,
-            "transform": grid.transform,
-            "width": grid.width,
-            "height": grid.height,
-            # numbers of a palette have no mean
-            "resampling": Resampling.nearest if paletted else Resampling.bilinear,
-        }
-        if spec.nodata is not None:
-            options |= {"src_nodata": spec.nodata, "nodata": spec.nodata}
-        if ColorInterp.alpha not in interps:
-            options["add_alpha"] = True
-        with WarpedVRT(dataset, **options) as warped:
-            rasterio.shutil.copy(warped, target, driver="VRT")
-
-
 class SurveyImage:
     """The imagery of a survey: where rasters overlap, that of the first."""
 
-    def __init__(self, survey: Survey, spec: BandSpec, folder: Path) -> None:
+    def __init__(self, survey: Survey, spec: BandSpec) -> None:
         self.survey = survey
         self._spec = spec
         self._specs: dict[Path, BandSpec] = {}  # with the stretch that was found at first sight
-        self._folder = folder
 
     def read(self, window: Window) -> RGB:
         """RGB uint8 `[h, w, 3]` and validity bool `[h, w]` of a window of the survey's grid."""
@@ -290,7 +291,7 @@ class SurveyImage:
             if window.intersect(member.window) is None:
                 continue
             spec = self._specs.get(member.path, self._spec)
-            with member.open(spec, self._folder, on_error="skip") as image:
+            with member.open(spec, on_error="skip") as image:
                 self._specs[member.path] = replace(spec, stretch=image.stretch)
                 here, known = image.read(window.seen_from(member.window))
             new = known & ~valid

@@ -23,12 +23,12 @@ from .mosaic import Member, Survey, Unclaimed
 from .predict import AreaMask, PredictCounts, predict
 from .predict_options import PredictOptions
 from .probability import open_probability
-from .raster import ImageRaster
 from .results import PredictResult
 from .seams import Edges, Rows
 from .space import Need, needs_of, pixels_with_data
 from .specs import PROB_NODATA, TileSpec
 from .tiling import TilePlan
+from .warp import Image
 from .work import WorkFolder
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Job:
         for part in self.parts:
             with (
                 suppress(InputError),  # told when it is its turn
-                part.member.open(spec, part.bands.folder, on_error="skip") as image,
+                part.member.open(spec, on_error="skip") as image,
             ):
                 found = pixels_with_data(image, part.area)
                 pixels += found
@@ -206,9 +206,8 @@ class Job:
                 (shares[one].window.seen_from(part.member.window), _has_data(stack, shares[one]))
                 for one in part.earlier
             ]
-            image = stack.enter_context(
-                part.member.open(options.band_spec, part.bands.folder, monitor, options.on_error)
-            )
+            image = part.member.open(options.band_spec, monitor, options.on_error)
+            stack.callback(image.close)
             area = Unclaimed(part.rest, earlier)
             yield from predict_rows(image, area, self.computer, options.tiles, monitor)
 
@@ -247,7 +246,7 @@ def _has_data(stack: ExitStack, share: Share) -> Callable[[Window], NDArray[np.b
 
 
 def predict_rows(
-    image: ImageRaster,
+    image: Image,
     area: AreaMask,
     segmenter: Segmenter,
     tiles: TileSpec,

@@ -21,15 +21,16 @@ from .bands import virtual_raster
 from .describe import describe_survey, file_stamp
 from .errors import InputError, OwnResult
 from .files import output_errors, write_safely
-from .grid import Window
-from .ground import coarse_pixels
+from .grid import Grid, Window
+from .ground import coarse_pixels, has_ground_units, pixel_size_m, small_units
 from .models.protocol import ModelInfo, Segmenter, trait
 from .monitor import Monitor
-from .mosaic import Survey, SurveyImage, place_rasters
+from .mosaic import NAMED, Survey, SurveyImage, place_rasters
 from .predict_job import Job, Share
 from .predict_options import PredictOptions
 from .probability import publish_probability
 from .provenance import Provenance
+from .raster import SQUARE_WITHIN
 from .results import PredictResult
 from .space import check_space
 from .work import WorkFolder
@@ -95,14 +96,13 @@ def run_prediction(
         raise next(iter(errors.values()))
     for error in errors.values():
         monitor.warn(f"left out: {error.message}")
-    if hint := coarse_pixels(survey.grid):
-        monitor.warn(hint if options.gsd_m is None else f"{hint}; {_METRES}")
     area = options.area(survey.grid)
     with ExitStack() as stack:
         computer = _computer(stack, options)
         ran_on = trait(computer, "device"), trait(computer, "precision")
         source = describe_survey(survey, errors, _record(options, computer.info))
         source = source.with_model(computer.info, " ".join(ran_on))
+        _tell_of_pixels(survey.grid, source, options.gsd_m, monitor)
         started = work.begin(_identity(source, options, survey, area))
         job = Job(survey, area, options, computer, work, monitor)
         check_space(job.needs(output, picture))
@@ -119,8 +119,25 @@ def run_prediction(
         monitor.step("write", 0, 1)
         publish_probability(raster, output, work.may_replace)
     result = job.result(output, tuple(survey.names[path] for path in errors), ran_on, clock)
-    image = SurveyImage(survey, options.band_spec, work.path)
+    image = SurveyImage(survey, options.band_spec)
     return Prediction(raster, source, started, result, image, area.window, shares)
+
+
+def _tell_of_pixels(grid: Grid, source: Provenance, gsd_m: float | None, monitor: Monitor) -> None:
+    """Say what cannot be seen, and which rasters have coarser pixels than the result."""
+    if not has_ground_units(grid):
+        return
+    grid_mm = min(pixel_size_m(grid)) * small_units(grid)
+    own_mm = {one["name"]: min(one["gsd_mm"]) for one in source.inputs if "gsd_mm" in one}
+    if hint := coarse_pixels(max(grid_mm, *own_mm.values())):
+        monitor.warn(hint if gsd_m is None else f"{hint}; {_METRES}")
+    coarse = [name for name, size in own_mm.items() if size > SQUARE_WITHIN * grid_mm]
+    if coarse and len(own_mm) > 1:
+        monitor.warn(
+            f"{', '.join(coarse[:NAMED])}{' and others' if len(coarse) > NAMED else ''}: coarser "
+            f"pixels than the {grid_mm:.3g} mm of the result, which adds no detail; fields of "
+            "cracks found there tell of their own"
+        )
 
 
 def _computer(stack: ExitStack, options: PredictOptions) -> Segmenter | Workers:

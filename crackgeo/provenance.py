@@ -28,7 +28,8 @@ class Provenance:
         `ModelInfo`
     n_tiles : tiles that the model looked at
     options : every option of the prediction by its name
-    inputs : each raster with its name and either size and checksum or the error it gave
+    inputs : each raster with its name and either its own pixel size, other sizes and checksum, or
+        the error it gave
     skipped : windows of the probability raster that could not be read, with the raster's name
     """
 

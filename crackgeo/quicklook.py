@@ -244,13 +244,13 @@ def _text_px(text: str) -> int:
 
 def _legend(cracks: FeatureTable, ground: bool) -> list[tuple[int, str]]:
     """Class number and words of each entry: the class and the length of its cracks."""
-    metre, milli = ("m", "mm") if ground else ("units", "units")
+    metre = "m" if ground else "units"
     lengths = np.zeros(len(CRACK_CLASSES))
     if len(cracks):
         classes = width_class(np.asarray(cracks.columns["width_mean_mm"], np.float64))
         np.add.at(lengths, classes, cracks.columns["length_m"])
     return [
-        (i, f"{c.label.replace('mm', milli)}: {length:.2f} {metre}")
+        (i, f"{c.label(ground)}: {length:.2f} {metre}")
         for i, (c, length) in enumerate(zip(CRACK_CLASSES, lengths, strict=True))
         if c is not UNKNOWN or length > 0
     ]

@@ -151,6 +151,11 @@ class ImageRaster:
         """Whether there is any valid pixel; reads the whole raster only if there is none."""
         return has_data(self._source)
 
+    def may_hold_data(self, row: int, col: int) -> bool:
+        """Whether a pixel of the grid may hold data: what is stored counts without being read."""
+        native = Window(int(row * self.scale.row), int(col * self.scale.col), 1, 1)
+        return self._source.is_stored(native) or bool(self.read(Window(row, col, 1, 1))[1].any())
+
     def read(self, window: Window) -> RGB:
         """Pixels of a window of the analysis grid.
 

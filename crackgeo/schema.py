@@ -5,6 +5,7 @@ docs/layers.md is the field dictionary made from the same words; a test holds th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +20,9 @@ DTYPES: dict[Kind, type[Any] | str] = {
     "text": np.object_,
     "time": "datetime64[ms]",
 }
+
+
+_UNIT = re.compile(r"\(m?m(²?)\)")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class Field:
     kind: Kind
     alias: str
     meaning: str
+
+    def name_for_people(self, ground_units: bool = True) -> str:
+        """The alias; with "units" instead of metres and millimetres where there is no CRS."""
+        return self.alias if ground_units else _UNIT.sub(r"(units\1)", self.alias)
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,12 @@ CRACKS = LayerSchema(
         ),
         Field("conf_mean", "real", "Mean confidence", "Mean probability along the crack, 0 to 1."),
         Field("conf_min", "real", "Least confidence", "Least probability along the crack, 0 to 1."),
-        Field("gsd_mm", "real", "Ground pixel size (mm)", "Ground pixel size at the crack."),
+        Field(
+            "gsd_mm",
+            "real",
+            "Ground pixel size (mm)",
+            "Ground pixel size at the crack, of the raster it was found in.",
+        ),
         Field("below_gsd", "bool", "Below pixel size", "The mean width is below one ground pixel."),
         Field("touches_edge", "bool", "Touches edge", "The crack reaches the edge of the survey."),
         Field(

@@ -305,6 +305,10 @@ class Source:
         black = solid_black(stored, around, self.window)
         return black[here.row : here.row_end, here.col : here.col_end]
 
+    def is_stored(self, window: Window) -> bool:
+        """Whether the file holds something of a window, or does not tell."""
+        return self._stored is None or self._stored.touches(window)
+
     def is_empty(self, window: Window) -> bool:
         """Whether a window inside the raster is known to hold no data, without reading it.
 

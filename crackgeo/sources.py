@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from .grid import Grid, Window
+from .grid import Floats, Grid, Window
 from .predict_job import Share
 from .probability import open_probability
 from .specs import PROB_NODATA
@@ -44,6 +46,23 @@ def crack_sources(cracks: FeatureTable, grid: Grid, shares: Sequence[Share]) -> 
     order = np.argsort(counts, kind="stable")  # the most come last and stay
     best[votes[order, 0]] = votes[order, 1]
     return np.asarray(names[best], np.object_)
+
+
+def own_pixels_mm(sources: NDArray[np.object_], inputs: Sequence[Mapping[str, Any]]) -> Floats:
+    """Size of the pixels that each crack was seen in, mm (the raster's unit without a CRS).
+
+    Parameters
+    ----------
+    sources : object `[n]`, as of `crack_sources`
+    inputs : what is known of the rasters, `Provenance.inputs`
+
+    Returns
+    -------
+    float64 `[n]`
+        The root of a pixel's area at the raster's centre; NaN where it is not known.
+    """
+    known = {one["name"]: math.sqrt(math.prod(one["gsd_mm"])) for one in inputs if "gsd_mm" in one}
+    return np.array([known.get(name, np.nan) for name in sources], np.float64)
 
 
 def _owners(pixels: NDArray[np.int64], shares: Sequence[Share]) -> NDArray[np.int64]:

@@ -13,9 +13,8 @@ import numpy as np
 
 from .aoi import Area
 from .errors import ResourceError
-from .gaps import stored_blocks
 from .grid import Window
-from .raster import ImageRaster
+from .warp import Image
 
 # Bytes a pixel with data: rows of probabilities in the work folder; the layers; and the probability
 # raster while it is made, with its overviews twice. Drone frames, walls and trees took 0.19 to 0.58
@@ -100,22 +99,19 @@ def check_space(needs: Iterable[Need]) -> None:
             )
 
 
-def pixels_with_data(image: ImageRaster, area: Area) -> float:
+def pixels_with_data(image: Image, area: Area) -> float:
     """About how many pixels of an area a raster has data for; too many rather than too few.
 
     Points on a lattice are looked up; what is stored counts as data without being read.
     """
     window = area.window
-    stored = stored_blocks(image.dataset, image.plan.alpha or image.plan.bands)
     rows = _lattice(window.row, window.height)
     cols = _lattice(window.col, window.width)
     found = 0
     for row in rows:
         for col in cols:
             pixel = Window(row, col, 1, 1)
-            native = Window(int(row * image.scale.row), int(col * image.scale.col), 1, 1)
-            may_hold = stored is None or stored.touches(native) or image.read(pixel)[1].any()
-            found += bool(may_hold and area.mask(pixel).any())
+            found += bool(image.may_hold_data(row, col) and area.mask(pixel).any())
     points = len(rows) * len(cols)
     return window.height * window.width * min(found + 1, points) / points
 

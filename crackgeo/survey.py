@@ -108,8 +108,8 @@ def inspect_raster(
         plan = TilePlan(image.grid.shape, area.window, TileSpec(overlap_px=overlap_px))
         share, counted = _share_with_data(image, area, plan)
     tiles_to_run = round(share * len(plan))
-    hint = coarse_pixels(raster.grid)
-    hints = (hint,) if hint else ()
+    hint = coarse_pixels(max(min(raster.gsd_mm), min(describe(input, spec).gsd_mm)))
+    hints = (hint,) if hint and raster.has_ground_units else ()
     seconds = None
     if not no_timing:
         per_batch, size = _time_batch(model, device, precision, batch_size)

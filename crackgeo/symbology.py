@@ -48,16 +48,16 @@ class WidthClass:
     colour: tuple[int, int, int]
     line_mm: float
 
-    @property
-    def label(self) -> str:
-        """The class in words, e.g. "1.3 - 3 mm"."""
+    def label(self, ground_units: bool = True) -> str:
+        """The class in words, e.g. "1.3 - 3 mm"; in "units" where there is no CRS."""
+        unit = "mm" if ground_units else "units"
         if self.upper_mm < 0:
             return "width unknown"
         if self.lower_mm == 0:
-            return f"up to {self.upper_mm:g} mm"
+            return f"up to {self.upper_mm:g} {unit}"
         if math.isinf(self.upper_mm):
-            return f"over {self.lower_mm:g} mm"
-        return f"{self.lower_mm:g} - {self.upper_mm:g} mm"
+            return f"over {self.lower_mm:g} {unit}"
+        return f"{self.lower_mm:g} - {self.upper_mm:g} {unit}"
 
 
 WIDTH_CLASSES = (
@@ -86,30 +86,34 @@ def width_class(width_mm: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 @cache
-def style_qml(layer: str) -> str | None:
-    """The default QGIS style of a layer as QML, None for a layer without one."""
+def style_qml(layer: str, ground_units: bool = True) -> str | None:
+    """The default QGIS style of a layer as QML, None for a layer without one.
+
+    Without ground units widths have the same classes, in the raster's own units.
+    """
     source = resources.files(__package__).joinpath("styles", f"{layer}.qml")
     if not source.is_file():
         return None
     schema = next(s for s in LAYERS if s.name == layer)
     return Template(source.read_text(encoding="utf-8")).substitute(
-        aliases=_aliases(schema.fields),
-        crack_ranges=_ranges(CRACK_CLASSES),
+        aliases=_aliases(schema.fields, ground_units),
+        crack_ranges=_ranges(CRACK_CLASSES, ground_units),
         lines=_lines(),
-        ranges=_ranges(WIDTH_CLASSES),
+        ranges=_ranges(WIDTH_CLASSES, ground_units),
         markers=_markers(),
     )
 
 
-def _aliases(fields: Iterable[Field]) -> str:
-    rows = (f"<alias field={quoteattr(f.name)} name={quoteattr(f.alias)}/>" for f in fields)
+def _aliases(fields: Iterable[Field], ground_units: bool) -> str:
+    names = ((f.name, f.name_for_people(ground_units)) for f in fields)
+    rows = (f"<alias field={quoteattr(f)} name={quoteattr(name)}/>" for f, name in names)
     return "\n    ".join(rows)
 
 
-def _ranges(classes: Iterable[WidthClass]) -> str:
+def _ranges(classes: Iterable[WidthClass], ground_units: bool) -> str:
     return "\n      ".join(
         f'<range symbol="{i}" lower="{c.lower_mm:g}" upper="{min(c.upper_mm, _OPEN_END_MM):.15g}" '
-        f'label="{c.label}" render="true"/>'
+        f'label="{c.label(ground_units)}" render="true"/>'
         for i, c in enumerate(classes)
     )
 

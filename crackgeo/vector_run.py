@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .attributes import judge_by_own_pixels
 from .coverage import coverage_table
 from .describe import describe_input
 from .errors import InputError, UsageError
@@ -24,7 +25,7 @@ from .probability import open_probability
 from .provenance import Provenance
 from .report import StageClock, versions
 from .results import VectorizeResult
-from .sources import crack_sources
+from .sources import crack_sources, own_pixels_mm
 from .specs import VectorSpec, number, option_of
 from .vectors import FeatureTable, Vectors
 
@@ -110,7 +111,10 @@ def run_vectorization(
         grid = raster.grid
     if coverage.surveyed_m2 == 0:
         raise InputError(f"{input}: no data, all of it is nodata", "check how it was made")
-    vectors.cracks.columns["source"] = _sources(vectors.cracks, grid, source, first)
+    names = _sources(vectors.cracks, grid, source, first)
+    own_mm = own_pixels_mm(names, source.inputs)
+    judge_by_own_pixels(vectors.cracks, own_mm, source.width_error_px, source.width_error_share)
+    vectors.cracks.columns["source"] = names
     monitor.step("write", 0, 1)
     record = run_record(source, _told(rules, spec), begun, clock, coverage.surveyed_m2)
     write_geopackage(output, vectors, coverage.table, record, grid.crs_wkt, overwrite=overwrite)

@@ -151,6 +151,11 @@ def _network(
     network = network_of(branches, len(nodes.x))
     keep = _long_enough(network, branches, grid, spec)
     narrow = _narrow_enough(network, branches, grid, spec)
+    if not has_ground_units(grid) and spec.max_width_mm != VectorSpec().max_width_mm:
+        monitor.warn(
+            "--max-width is in mm on the ground, which nothing tells without a CRS: no crack is "
+            "left out for its width"
+        )
     if wide := int((keep & ~narrow).sum()):
         monitor.warn(
             f"{wide} networks wider than {spec.max_width_mm:g} mm on average were left out: plants,"

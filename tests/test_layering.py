@@ -15,9 +15,9 @@ PACKAGE, TRAINING = ROOT / "crackgeo", ROOT / "training"
 ENGINE = [
     {"version", "errors", "jsontext"},
     {"monitor", "specs", "grid", "results"},
-    {"ground", "tiling", "fill", "vectors", "schema", "files", "work"},
+    {"ground", "reproject", "tiling", "fill", "vectors", "schema", "files", "work"},
     {"collar", "dataset", "gaps", "georeference", "resample", "source", "stretch", "scaling"},
-    {"raster", "probability", "aoi", "bands", "inputs", "mosaic", "space"},
+    {"raster", "probability", "aoi", "bands", "inputs", "warp", "mosaic", "space"},
     {"models"},
     {"stitch", "seams", "predict", "provenance"},
     {

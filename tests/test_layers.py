@@ -282,6 +282,17 @@ def test_a_run_has_times_that_can_be() -> None:
         replace(RUN, finished=datetime(2026, 4, 1, tzinfo=UTC))
 
 
+def test_without_a_crs_nothing_is_called_metres() -> None:
+    for layer in schema.LAYERS:
+        names = [f.name_for_people(ground_units=False) for f in layer.fields]
+        assert not any("(m" in name for name in names), layer.name
+    style = style_qml("cracks", ground_units=False) or ""
+    assert 'label="1.3 - 3 units"' in style
+    assert 'name="Mean width (units)"' in style
+    assert " mm" not in "".join(re.findall(r'label="([^"]*)"', style))
+    assert 'label="1.3 - 3 mm"' in (style_qml("cracks") or "")
+
+
 def test_field_dictionary_is_the_schema() -> None:
     text = (Path(__file__).parents[1] / "docs" / "layers.md").read_text(encoding="utf-8")
     for layer in schema.LAYERS:
@@ -290,7 +301,7 @@ def test_field_dictionary_is_the_schema() -> None:
         documented = re.findall(r"^\| `(\w+)` \| [^|]+ \| (.+) \|$", section.group(), re.M)
         assert documented == [(f.name, f.meaning) for f in layer.fields]
     for c in CRACK_CLASSES:
-        assert f"| {c.label} |" in text
+        assert f"| {c.label()} |" in text
 
 
 def test_import_is_cheap() -> None:

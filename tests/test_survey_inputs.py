@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -118,7 +119,13 @@ def test_other_pixel_sizes_come_to_the_finest(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("crs", "words"), [("EPSG:999999", "not a CRS"), ("nonsense", "not a CRS")]
+    ("crs", "words"),
+    [
+        ("EPSG:999999", "not a CRS"),
+        ("nonsense", "not a CRS"),
+        ("EPSG:4978", "Geocentric CRS, not one of maps"),
+        ("EPSG:5783", "Vertical CRS, not one of maps"),
+    ],
 )
 def test_a_crs_that_is_none(tmp_path, crs, words):
     path = write(tmp_path / "a.tif", picture(40, 50))
@@ -139,6 +146,18 @@ def test_rasters_with_and_without_crs_do_not_go_together(tmp_path):
     survey, errors = place_rasters([tmp_path / "a.tif", tmp_path / "b.tif"], BandSpec())
     assert [member.path.name for member in survey.members] == ["a.tif"]
     assert "b.tif: names no CRS" in errors[tmp_path / "b.tif"].message
+
+
+def test_a_site_grid_is_left_out_of_a_survey_on_earth(tmp_path):
+    site = 'LOCAL_CS["site",UNIT["metre",1]]'
+    ours = write(tmp_path / "a.tif", picture(40, 50))
+    theirs = write(tmp_path / "b.tif", picture(40, 50), crs=site)
+    survey, errors = place_rasters([ours, theirs], BandSpec())
+    assert [member.path for member in survey.members] == [ours]
+    assert "b.tif: nothing leads from the coordinate system 'site'" in errors[theirs].message
+    for path, crs in ((theirs, UTM), (ours, site)):
+        with pytest.raises(InputError, match="nothing leads"):
+            place_rasters([path], BandSpec(), crs)
 
 
 @pytest.mark.parametrize("placed", [{}, {"crs": None}])
@@ -271,6 +290,35 @@ def test_rasters_of_one_name_are_told_apart(tmp_path):
     ]
 
 
+def test_cracks_in_coarser_pixels_tell_of_these(tmp_path):
+    fine = write(tmp_path / "fine.tif", crack_picture())
+    coarse_pixels = np.full((3, 100, 300), 1, np.uint8)
+    coarse_pixels[:, 49:51, 16:280] = 254
+    coarse = write(
+        tmp_path / "coarse.tif", coarse_pixels,
+        transform=moved(400, 0) @ Affine.scale(3),
+    )  # fmt: skip
+    heard = []
+    rasters = [fine, coarse]
+    model = IdentityModel()
+    model.info = replace(model.info, width_error_px=1.0, width_error_share=0.1)
+    map_cracks(
+        rasters, tmp_path / "o.gpkg", model=model, probability=tmp_path / "p.tif",
+        monitor=Monitor(on_warning=heard.append),
+    )  # fmt: skip
+    cracks = gpd.read_file(tmp_path / "o.gpkg", layer="cracks").set_index("source")
+    mine, theirs = cracks.loc["fine.tif"], cracks.loc["coarse.tif"]
+    assert (mine.gsd_mm, theirs.gsd_mm) == pytest.approx((2, 6), rel=2e-3)
+    assert mine.width_unc_mm == pytest.approx(2 + 0.1 * mine.width_mean_mm, rel=0.02)
+    assert theirs.width_unc_mm == pytest.approx(6 + 0.1 * theirs.width_mean_mm, rel=0.02)
+    assert any(message.startswith("coarse.tif: coarser pixels than the 2 mm") for message in heard)
+    assert any("narrower than about 12 mm" in message for message in heard)
+    alone = map_cracks(coarse, tmp_path / "alone.gpkg", model=model, gsd_m=0.002)
+    assert alone.prediction.gsd_mm == pytest.approx((2, 2), rel=2e-3)
+    alone = gpd.read_file(tmp_path / "alone.gpkg", layer="cracks").iloc[0]
+    assert alone.gsd_mm == pytest.approx(6, rel=2e-3)
+
+
 def test_another_crs_is_warped_onto_the_survey(tmp_path):
     pixels = crack_picture()
     left = write(tmp_path / "left.tif", np.ascontiguousarray(pixels[:, :, :500]))
@@ -378,7 +426,7 @@ def test_a_picture_looks_for_the_stretch_of_a_raster_once(tmp_path, monkeypatch,
     looks = []
     real = raster.find_stretch
     monkeypatch.setattr(raster, "find_stretch", lambda *a: looks.append(a) or real(*a))
-    image = SurveyImage(survey, BandSpec(), tmp_path)
+    image = SurveyImage(survey, BandSpec())
     first, _ = image.read(Window(0, 0, 100, 200))
     again, _ = image.read(Window(0, 0, 100, 200))
     assert len(looks) == 1

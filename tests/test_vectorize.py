@@ -363,6 +363,16 @@ def test_the_largest_width_is_that_on_the_ground(width_px, along):
         assert len(vectors.cracks) == kept
 
 
+def test_without_a_crs_no_width_is_too_large_and_that_is_said():
+    codes = synth.codes(straight(9.0, 30.0).probability)
+    for limit, told in ((1.0, 1), (VectorSpec().max_width_mm, 0)):
+        heard = []
+        vectors = run(codes, monitor=Monitor(on_warning=heard.append), max_width_mm=limit)
+        assert len(vectors.cracks) == 1
+        assert [m for m in heard if m.startswith("--max-width is in mm")] == heard
+        assert len(heard) == told
+
+
 def test_region_too_wide_to_thin_is_a_polygon_and_says_so():
     codes = np.zeros((200, 200), np.uint8)
     codes[20:180, 20:180] = 254

@@ -63,8 +63,7 @@ EXTRA = 'install the training extra: pip install "crackgeo[train]"'
     "--tolerance",
     "tolerances_m",
     type=Numbers(float, tuple(range(1, 10))),
-    default="0.005,0.01,0.02,0.05",
-    show_default=True,
+    show_default="0.005,0.01,0.02,0.05; without a CRS 1,2,5,10 of its units",
     metavar="METRES,...",
     help="With --truth: how far apart two lines may lie and be the same.",
 )
@@ -93,7 +92,7 @@ def _score_layers(
     found: Path,
     truth: Path,
     area: Path | None,
-    tolerances_m: tuple[float, ...],
+    tolerances_m: tuple[float, ...] | None,
     output: Path | None,
     overwrite: bool,
     **_: Any,

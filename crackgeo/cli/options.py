@@ -218,7 +218,7 @@ part_options = chain(
         "--bbox",
         type=Numbers(float, (4,)),
         metavar="XMIN,YMIN,XMAX,YMAX",
-        help="Only this part, in the raster's coordinates.",
+        help="Only this part, in the raster's coordinates; with --crs in those of the result.",
     ),
     click.option(
         "--aoi",

@@ -2,8 +2,9 @@ import json
 
 import numpy as np
 import pytest
+import shapely
 from crackgeo_training.scoring.layer_scores import score_layers
-from survey import write_lines, write_polygons
+from survey import write_lines, write_polygons, write_shapes
 
 from crackgeo import cli
 from crackgeo.errors import InputError, UsageError
@@ -117,6 +118,34 @@ def test_layers_that_cannot_be_compared(truth, tmp_path):
         score_layers(ground, truth)
     with pytest.raises(UsageError, match="positive"):
         score_layers(truth, truth, tolerances_m=(0.0,))
+
+
+def test_a_site_grid_in_feet_is_compared_in_metres(tmp_path):
+    feet = (
+        'ENGCRS["s",EDATUM["s"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],'
+        'LENGTHUNIT["foot",0.3048]]'
+    )
+    shapes = [shapely.LineString([(0, 0), (10, 0)])]
+    path = write_shapes(tmp_path / "t.gpkg", shapes, "LineString", feet, "cracks", width_mm=[3.0])
+    scores = score_layers(path, path, tolerances_m=(0.01,))
+    assert scores.agreements[0].matched_m == pytest.approx(3.048)
+    assert "| 10 mm | 3.05 m |" in scores.to_markdown()
+
+
+@pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
+def test_pictures_are_compared_in_their_pixels(tmp_path):
+    true, found = [shapely.LineString([(0, y), (100, y)]) for y in (0, 3)]
+    layers = [
+        write_shapes(tmp_path / f"{name}.gpkg", [line], "LineString", None, "cracks", width_mm=[w])
+        for name, line, w in (("found", found, 5.0), ("true", true, 4.0))
+    ]
+    scores = score_layers(*layers)
+    assert [a.tolerance_m for a in scores.agreements] == [1, 2, 5, 10]
+    assert [a.completeness for a in scores.agreements] == pytest.approx([0, 0, 1, 1])
+    text = scores.to_markdown()
+    assert "| 5 units | 100.00 units | 0.00 units |" in text
+    assert "mean absolute error 1.00 units" in text
+    assert " mm" not in text
 
 
 def test_the_command_prints_and_stores(truth, tmp_path, capsys):

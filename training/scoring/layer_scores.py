@@ -28,6 +28,7 @@ from ..labelling.labels import REJECTED, Features, LabelSpec, Shapes, read_featu
 SCORES = "layers.json"  # a folder with it is a report, which --overwrite may replace
 TOLERANCES_M = (0.005, 0.01, 0.02, 0.05)
 STATION_M = 0.02  # widths are compared this often along the true lines
+TOLERANCES_UNITS, STATION_UNITS = (1.0, 2.0, 5.0, 10.0), 2.0  # the same without a CRS: pixels
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class LayerScores:
     width_mae_mm, width_bias_mm : mean absolute and mean error of the width where lines match at
         the largest tolerance, each length alike; None where one of the two has no widths
     width_stations : places compared
+    has_ground_units : False without a CRS: all numbers are in the layers' own units then
     """
 
     found: str
@@ -77,6 +79,7 @@ class LayerScores:
     width_mae_mm: float | None
     width_bias_mm: float | None
     width_stations: int
+    has_ground_units: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only; undefined shares are null."""
@@ -92,12 +95,14 @@ class LayerScores:
 
     def to_markdown(self) -> str:
         """One table, and one line on widths."""
+        large, small, per = ("m", "mm", 1000) if self.has_ground_units else ("units", "units", 1)
         lines = [
             "| tolerance | matched | missed | completeness | invented | correctness |",
             "|---|---|---|---|---|---|",
             *(
-                f"| {1000 * a.tolerance_m:g} mm | {a.matched_m:.2f} m | {a.missed_m:.2f} m | "
-                f"{_percent(a.completeness)} | {a.invented_m:.2f} m | "
+                f"| {per * a.tolerance_m:g} {small} | {a.matched_m:.2f} {large} | "
+                f"{a.missed_m:.2f} {large} | "
+                f"{_percent(a.completeness)} | {a.invented_m:.2f} {large} | "
                 f"{_percent(a.correctness)} |"
                 for a in self.agreements
             ),
@@ -106,7 +111,7 @@ class LayerScores:
         if self.width_mae_mm is not None and self.width_bias_mm is not None:
             lines.append(
                 f"Width at {self.width_stations} places: mean absolute error "
-                f"{self.width_mae_mm:.2f} mm, bias {self.width_bias_mm:+.2f} mm."
+                f"{self.width_mae_mm:.2f} {small}, bias {self.width_bias_mm:+.2f} {small}."
             )
         return "\n".join(lines) + "\n"
 
@@ -115,7 +120,7 @@ def score_layers(
     found: Path,
     truth: Path,
     area: Path | None = None,
-    tolerances_m: Sequence[float] = TOLERANCES_M,
+    tolerances_m: Sequence[float] | None = None,
     monitor: Monitor = SILENT,
 ) -> LayerScores:
     """Compare a crack layer with a true one.
@@ -125,7 +130,8 @@ def score_layers(
     found, truth : vector files with crack lines in any CRS; rejected features do not count; that
         of the lines found may have none
     area : polygons to compare in, where the truth is not complete elsewhere
-    tolerances_m : ascending
+    tolerances_m : metres; in the layers' own units where they have no CRS. None takes
+        `TOLERANCES_M`, without a CRS `TOLERANCES_UNITS`
     monitor : warnings of features that are no lines, and of layers that lie apart
 
     Raises
@@ -136,13 +142,17 @@ def score_layers(
     UsageError
         No tolerance, or one that is not positive.
     """
-    if not tolerances_m or min(tolerances_m) <= 0:
+    if tolerances_m is not None and (not tolerances_m or min(tolerances_m) <= 0):
         raise UsageError("a tolerance must be positive", "e.g. --tolerance 0.01,0.02")
     layers = [
         read_features(found, LabelSpec(), monitor, "FOUND.gpkg", may_be_empty=True),
         read_features(truth, LabelSpec(), monitor, "--truth"),
     ]
     plane = _plane(layers[1], truth)
+    on_ground = layers[1].crs is not None
+    if tolerances_m is None:
+        tolerances_m = TOLERANCES_M if on_ground else TOLERANCES_UNITS
+    station = STATION_M if on_ground else STATION_UNITS
     lines = [_lines(f, plane, p) for f, p in zip(layers, (found, truth), strict=True)]
     if area is not None:
         inside = _placed(*read_polygons(area, "--area"), plane, area)
@@ -155,7 +165,7 @@ def score_layers(
         )
     _tell_of_distance(seen, real, found, truth, monitor)
     agreements = tuple(_agreement(seen, real, t) for t in sorted(tolerances_m))
-    errors = _width_errors(seen, seen_mm, real, real_mm, max(tolerances_m))
+    errors = _width_errors(seen, seen_mm, real, real_mm, max(tolerances_m), station)
     return LayerScores(
         found.name,
         truth.name,
@@ -163,6 +173,7 @@ def score_layers(
         float(np.abs(errors).mean()) if len(errors) else None,
         float(errors.mean()) if len(errors) else None,
         len(errors),
+        on_ground,
     )
 
 
@@ -190,9 +201,12 @@ def write_layer_scores(scores: LayerScores, folder: Path) -> None:
 
 
 def _plane(features: Features, path: Path) -> CRS | None:
-    """A plane with true metres around the features: azimuthal equidistant at their middle."""
+    """A plane with true metres around the features: azimuthal equidistant at their middle.
+
+    An engineering CRS is one already, but for its unit; without a CRS there is none.
+    """
     if features.crs is None or features.crs.is_engineering:
-        return None
+        return features.crs
     to_degrees = Transformer.from_crs(features.crs, "EPSG:4326", always_xy=True)
     left, bottom, right, top = shapely.total_bounds(features.shapes)
     lon, lat = to_degrees.transform((left + right) / 2, (bottom + top) / 2)
@@ -202,15 +216,21 @@ def _plane(features: Features, path: Path) -> CRS | None:
 
 
 def _placed(shapes: Any, crs: CRS | None, plane: CRS | None, path: Path) -> Any:
-    """One geometry or an array of them, in the plane."""
+    """One geometry or an array of them, in the plane, metres (without one as they are).
+
+    What has no CRS counts in the unit of an engineering plane.
+    """
     is_local = crs is None or crs.is_engineering
-    if is_local != (plane is None):
+    if is_local != (plane is None or plane.is_engineering):
         raise InputError(
             f"{path}: {'has no CRS' if is_local else 'has a CRS'}, unlike the truth",
             "give all files a CRS, or none",
         )
     if plane is None:
         return shapes
+    if plane.is_engineering:
+        unit_m = (crs or plane).axis_info[0].unit_conversion_factor
+        return shapely.transform(shapes, lambda points: points * unit_m)
     step = Transformer.from_crs(crs, plane, always_xy=True).transform
 
     def project(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -244,19 +264,20 @@ def _width_errors(
     real: Shapes,
     real_mm: NDArray[np.float64],
     reach_m: float,
+    station_m: float,
 ) -> NDArray[np.float64]:
     """Found minus true width at equal steps along the true lines that have a found one near."""
-    places, owner = _stations(real)
+    places, owner = _stations(real, station_m)
     tree = shapely.STRtree(seen)
     station, nearest = tree.query_nearest(places, max_distance=reach_m, all_matches=False)
     errors = seen_mm[nearest] - real_mm[owner[station]]
     return np.asarray(errors[np.isfinite(errors)], np.float64)
 
 
-def _stations(lines: Shapes) -> tuple[Shapes, NDArray[np.int64]]:
+def _stations(lines: Shapes, station_m: float) -> tuple[Shapes, NDArray[np.int64]]:
     parts, line = shapely.get_parts(lines, return_index=True)
     length = shapely.length(parts)
-    count = np.maximum(1, (length / STATION_M).astype(np.int64))
+    count = np.maximum(1, (length / station_m).astype(np.int64))
     part = np.repeat(np.arange(len(parts)), count)
     step = np.arange(len(part)) - np.repeat(np.cumsum(count) - count, count)
     along = (step + 0.5) * (length / count)[part]
