@@ -72,7 +72,9 @@ class _Placing:
     to_coordinates: Transform | None = None
 
 
-def resolve_area(grid: Grid, bbox: BBox | None = None, aoi_path: Path | None = None) -> Area:
+def resolve_area(
+    grid: Grid, bbox: BBox | None = None, aoi_path: Path | None = None, option: str = "--aoi"
+) -> Area:
     """The part of a raster named by `--bbox` or `--aoi`; the whole raster without either.
 
     Parameters
@@ -81,6 +83,7 @@ def resolve_area(grid: Grid, bbox: BBox | None = None, aoi_path: Path | None = N
     bbox : (xmin, ymin, xmax, ymax) in the raster's coordinates; takes every pixel it touches
         on a grid without rotation, else those with their centre inside
     aoi_path : a vector file; takes the pixels with their centre inside its polygons
+    option : what names that file, for messages
 
     Raises
     ------
@@ -94,7 +97,7 @@ def resolve_area(grid: Grid, bbox: BBox | None = None, aoi_path: Path | None = N
     if bbox is not None:
         return _box_area(grid, bbox)
     if aoi_path is not None:
-        return _polygon_area(grid, Path(aoi_path))
+        return _polygon_area(grid, Path(aoi_path), option)
     return Area(grid.window)
 
 
@@ -115,8 +118,8 @@ def _box_area(grid: Grid, bbox: BBox) -> Area:
     return Area(window, None if straight else _edges_of([pixels]))
 
 
-def _polygon_area(grid: Grid, path: Path) -> Area:
-    polygons, crs = read_polygons(path)
+def _polygon_area(grid: Grid, path: Path, option: str) -> Area:
+    polygons, crs = read_polygons(path, option)
     placing = _place(crs, grid, path)
     near = _clip(polygons, grid, placing)
     rings = [_densify(ring, placing, path) for ring in _rings(near)]

@@ -301,6 +301,8 @@ def _run(task: _Task) -> _Packed | _Failure:
         return _packed(_piece(task))
     except CrackgeoError as error:
         return _Failure(type(error), error.message, error.remedy)
+    except OSError as error:  # raised, it would be taken for the scheduler's
+        return _Failure(ResourceError, f"a worker: {error}", "see its log")
 
 
 def _piece(task: _Task) -> Piece:

@@ -12,14 +12,15 @@ from .errors import CrackgeoError
 from .mosaic import Survey
 from .provenance import Provenance
 from .raster import describe, header_checksum
+from .specs import BandSpec
 from .version import __version__
 
 _SIDECARS = (".aux.xml", ".ovr")
 
 
-def describe_input(path: Path, options: dict[str, Any]) -> Provenance:
-    """What is known of one raster before anything is computed."""
-    one = _describe(path, path.name)
+def describe_input(path: Path, options: dict[str, Any], spec: BandSpec | None = None) -> Provenance:
+    """What is known of one raster before anything is computed; `spec` says what is read of it."""
+    one = _describe(path, path.name, spec)
     return Provenance(
         version=__version__,
         input_name=one["name"],
@@ -33,13 +34,13 @@ def describe_input(path: Path, options: dict[str, Any]) -> Provenance:
 
 
 def describe_survey(
-    survey: Survey, errors: dict[Path, CrackgeoError], options: dict[str, Any]
+    survey: Survey, errors: dict[Path, CrackgeoError], options: dict[str, Any], spec: BandSpec
 ) -> Provenance:
     """What is known of all rasters before anything is computed."""
     if len(survey.members) + len(errors) == 1:
-        return describe_input(survey.members[0].path, options)
+        return describe_input(survey.members[0].path, options, spec)
     names = survey.names
-    inputs = [_describe(member.path, names[member.path]) for member in survey.members]
+    inputs = [_describe(member.path, names[member.path], spec) for member in survey.members]
     inputs += [{"name": names[path], "error": error.message} for path, error in errors.items()]
     checksums = " ".join(one.get("header_sha256", "") for one in inputs)
     return Provenance(
@@ -54,8 +55,8 @@ def describe_survey(
     )
 
 
-def _describe(path: Path, name: str) -> dict[str, Any]:
-    info = describe(path)
+def _describe(path: Path, name: str, spec: BandSpec | None) -> dict[str, Any]:
+    info = describe(path, spec)
     return {
         "name": name,
         "width_px": info.width,

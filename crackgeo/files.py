@@ -368,7 +368,8 @@ def _rename(part: Path, target: Path) -> None:
 
 def _sync(path: Path) -> None:
     """Wait until a file, or the entries of a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    # Windows refuses this to who may only read; a folder cannot be opened for writing
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

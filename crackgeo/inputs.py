@@ -79,7 +79,8 @@ def _expand(name: str, base: Path) -> Iterator[Path]:
 
 
 def _rasters_in(folder: Path) -> list[Path]:
-    rasters = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    seen = (path for path in folder.iterdir() if not path.name.startswith("."))
+    rasters = sorted(path for path in seen if path.suffix.lower() in SUFFIXES)
     if not rasters:
         wanted = " ".join(sorted(SUFFIXES))
         raise InputError(f"{folder}: a folder without rasters ({wanted})", "name the rasters")

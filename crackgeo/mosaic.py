@@ -200,7 +200,7 @@ def _pattern(grids: list[Grid], crs: str | None, gsd_m: float | None) -> Grid:
             "say theirs first, with gdal_edit.py -a_srs EPSG:25832 or a .prj file beside each",
         )
     wkt = _map_crs(crs) if crs is not None else first.crs_wkt
-    gsd = gsd_m or min(min(pixel_size_m(grid)) for grid in grids)
+    gsd = min(min(pixel_size_m(grid)) for grid in grids) if gsd_m is None else gsd_m
     x, y = _corners_in(first, wkt).mean(axis=0)
     step = 1e-6  # small in metres and in degrees
     unit_x, unit_y = pixel_size_m(Grid(1, 1, Affine(step, 0, x, 0, -step, y), wkt))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,6 +118,8 @@ class PredictOptions:
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise UsageError(f"{option_of(name)} must be 1 or more, not {count}")
+        if self.gsd_m is not None and not 0 < self.gsd_m < math.inf:
+            raise UsageError(f"--gsd must be a positive number of metres, not {self.gsd_m:g}")
         if self.on_error not in get_args(OnError):
             known = " or ".join(get_args(OnError))
             raise UsageError(f"--on-error must be {known}, not {self.on_error!r}")

@@ -100,7 +100,7 @@ def run_prediction(
     with ExitStack() as stack:
         computer = _computer(stack, options)
         ran_on = trait(computer, "device"), trait(computer, "precision")
-        source = describe_survey(survey, errors, _record(options, computer.info))
+        source = describe_survey(survey, errors, _record(options, computer.info), options.band_spec)
         source = source.with_model(computer.info, " ".join(ran_on))
         _tell_of_pixels(survey.grid, source, options.gsd_m, monitor)
         started = work.begin(_identity(source, options, survey, area))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from .errors import InputError
 from .jsontext import to_json
 from .models.protocol import ModelInfo
 from .specs import RESULT_TAG, VectorSpec
@@ -59,11 +60,27 @@ class Provenance:
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> Provenance | None:
-        """Back from a GeoTIFF's metadata; None if another program made it."""
-        try:
-            return cls(**json.loads(tags[RESULT_TAG]))
-        except (KeyError, ValueError, TypeError):
+        """Back from a GeoTIFF's metadata; None if another program made it.
+
+        What only other versions write of themselves is passed over.
+
+        Raises
+        ------
+        InputError
+            Another version of crackgeo made it, and too little of it is understood.
+        """
+        if RESULT_TAG not in tags:
             return None
+        ours = {one.name for one in fields(cls)}
+        try:
+            said = json.loads(tags[RESULT_TAG])
+            return cls(**{name: value for name, value in said.items() if name in ours})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(
+                "the probability raster was made by a version of crackgeo that this one does not "
+                f"understand ({error})",
+                "make it anew with `crackgeo predict`",
+            ) from error
 
     def with_model(self, info: ModelInfo, device: str) -> Provenance:
         """With what the model says of itself."""

@@ -105,8 +105,8 @@ def pixels_with_data(image: Image, area: Area) -> float:
     Points on a lattice are looked up; what is stored counts as data without being read.
     """
     window = area.window
-    rows = _lattice(window.row, window.height)
-    cols = _lattice(window.col, window.width)
+    rows = spread(window.row, window.height, _SAMPLE)
+    cols = spread(window.col, window.width, _SAMPLE)
     found = 0
     for row in rows:
         for col in cols:
@@ -116,8 +116,9 @@ def pixels_with_data(image: Image, area: Area) -> float:
     return window.height * window.width * min(found + 1, points) / points
 
 
-def _lattice(start: int, length: int) -> list[int]:
-    count = min(length, _SAMPLE)
+def spread(start: int, length: int, most: int) -> list[int]:
+    """At most so many of the whole numbers from `start` on, at equal distances."""
+    count = min(length, most)
     return [int(p) for p in start + (np.arange(count) + 0.5) * length / count]
 
 

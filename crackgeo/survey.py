@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from .ground import coarse_pixels
 from .models.registry import load_model
 from .monitor import SILENT, Monitor
 from .raster import ImageRaster, RasterInfo, describe, open_image
+from .space import spread
 from .specs import BandSpec, TileSpec
 from .tiling import TilePlan
 
-SAMPLE_TILES = 64  # looked at to find out how many hold data; fewer tiles are all looked at
+SAMPLE_SIDE = 8  # rows and columns of tiles looked at to find out how many hold data
 
 
 @dataclass(frozen=True)
@@ -118,15 +120,15 @@ def inspect_raster(
 
 
 def _share_with_data(image: ImageRaster, area: Area, plan: TilePlan) -> tuple[float, bool]:
-    """Share of the tiles that hold data of the area, from an even sample of them."""
-    tiles = [plan.tile(i, j) for i in plan.rows for j in plan.cols]
-    sample = tiles[:: max(1, len(tiles) // SAMPLE_TILES)]
+    """Share of the tiles that hold data of the area, from a lattice of them."""
+    rows, cols = (spread(0, len(axis), SAMPLE_SIDE) for axis in (plan.rows, plan.cols))
     filled = 0
-    for tile in sample:
-        window = tile.intersect(area.window)
+    for i, j in product(rows, cols):
+        window = plan.tile(plan.rows[i], plan.cols[j]).intersect(area.window)
         if window is not None:
             filled += bool((image.read(window)[1] & area.mask(window)).any())
-    return filled / len(sample), len(sample) == len(tiles)
+    count = len(rows) * len(cols)
+    return filled / count, count == len(plan)
 
 
 def _time_batch(

@@ -1,6 +1,8 @@
 import errno
+import fcntl
 import os
 import resource
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +132,24 @@ def test_folders(tmp_path):
         check_output(tmp_path / "missing" / "a.txt")
     check_output(tmp_path / "a.txt")
     assert names(tmp_path) == []
+
+
+def test_what_is_synced_may_be_written_to(tmp_path, monkeypatch):
+    """As Windows wants it, which flushes no file that was opened to be read."""
+    synced = []
+
+    def sync(handle):
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+                raise OSError(errno.EBADF, "Bad file descriptor")
+            synced.append(handle)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with atomic_output(tmp_path / "a.txt") as part:
+        part.write_text("done")
+    files.write_safely(tmp_path / "b.txt", b"done")
+    assert names(tmp_path) == ["a.txt", "b.txt"]
+    assert len(synced) == 2
 
 
 @pytest.mark.parametrize("log", ["a.gpkg-wal", "a.gpkg-journal"])

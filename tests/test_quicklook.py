@@ -108,7 +108,7 @@ def test_unknown_widths_are_a_class_of_their_own(tmp_path: Path) -> None:
     assert drawn(path)[TITLE_PX + 300, 320].tolist() == list(UNKNOWN.colour)
     with_it = _legend(cracks([line, line], [np.nan, 0.1]).cracks, True)
     assert [text.split(":")[0] for _, text in with_it] == [c.label() for c in CRACK_CLASSES]
-    assert with_it[0][1] == with_it[-1][1].replace(UNKNOWN.label, WIDTH_CLASSES[0].label)
+    assert with_it[0][1] == with_it[-1][1].replace(UNKNOWN.label(), WIDTH_CLASSES[0].label())
     assert len(_legend(cracks([line], [0.1]).cracks, True)) == len(WIDTH_CLASSES)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from fakes import IdentityModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -18,6 +19,7 @@ from crackgeo.errors import CrackgeoError, InputError, UsageError
 from crackgeo.georeference import _crs_beside
 from crackgeo.grid import Window
 from crackgeo.monitor import Monitor
+from crackgeo.pipeline import predict_raster
 from crackgeo.raster import describe, header_checksum, open_image
 from crackgeo.resample import WEIGHT_SUM, resample, taps
 from crackgeo.specs import BandSpec
@@ -793,6 +795,9 @@ def test_printing_colours_are_refused(tmp_path):
     with pytest.raises(InputError, match="CMYK"):
         open_image(vrt)
     open_image(vrt, BandSpec(bands=(1,))).close()
+    # the way out that the message names leads to a result
+    out = tmp_path / "p.tif"
+    assert predict_raster(vrt, out, model=IdentityModel(), bands=(1,)).pixels_valid == 90 * 120
 
 
 def test_absurd_dimensions_are_refused(tmp_path):

@@ -65,6 +65,19 @@ def test_inputs_are_files_folders_patterns_and_lists(tmp_path, monkeypatch):
     assert find_inputs("nonesuch.tif") == [Path("nonesuch.tif")]
 
 
+def test_hidden_files_of_a_folder_are_no_rasters(tmp_path):
+    for name in ("a.tif", "._a.tif", ".b.part-1f.tif"):
+        (tmp_path / name).touch()
+    assert find_inputs(tmp_path) == [tmp_path / "a.tif"]
+
+
+@pytest.mark.parametrize("gsd_m", [0.0, -0.002, float("nan"), float("inf")])
+def test_a_pixel_size_that_is_none(tmp_path, gsd_m):
+    rasters = [write(tmp_path / name, picture(40, 50)) for name in ("a.tif", "b.tif")]
+    with pytest.raises(UsageError, match="--gsd must be a positive number"):
+        predict_raster(rasters, tmp_path / "p.tif", model=IdentityModel(), gsd_m=gsd_m)
+
+
 def test_a_list_may_come_from_windows(tmp_path):
     text = f'\ufeff"{tmp_path / "a b.tif"}"\r\nc.tif\r\n'
     (tmp_path / "list.txt").write_bytes(text.encode())

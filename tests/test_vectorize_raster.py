@@ -1,15 +1,20 @@
 """From a probability raster on disk to the layers of a GeoPackage."""
 
+import json
+
 import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
 import rasters
 import shapely
 import synth
+from fakes import IdentityModel
 
+from crackgeo.errors import InputError
 from crackgeo.monitor import Monitor
-from crackgeo.pipeline import vectorize_raster
-from crackgeo.specs import PROB_SCALE
+from crackgeo.pipeline import predict_raster, vectorize_raster
+from crackgeo.specs import PROB_SCALE, RESULT_TAG
 
 PIXEL_M = rasters.TRANSFORM.a
 
@@ -51,6 +56,25 @@ def test_a_mask_has_the_same_widths_with_its_background_as_nodata(tmp_path):
     assert tagged.surveyed_m2 == plain.surveyed_m2
     assert tagged.width_mean_mm == plain.width_mean_mm
     assert any("background" in text for text in heard)
+
+
+def test_probabilities_of_another_version_are_read_or_refused(tmp_path):
+    path = tmp_path / "p.tif"
+    predict_raster(
+        rasters.write(tmp_path / "a.tif", rasters.picture()), path, model=IdentityModel()
+    )
+    with rasterio.open(path) as raster:
+        said = json.loads(raster.tags()[RESULT_TAG])
+    for change, refused in (({"new_in_2027": 1}, False), ({"input_name": None}, True)):
+        story = {k: v for k, v in {**said, **change}.items() if v is not None}
+        with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as raster:
+            raster.update_tags(**{RESULT_TAG: json.dumps(story)})
+        if refused:
+            with pytest.raises(InputError, match="does not understand") as caught:
+                vectorize_raster(path, tmp_path / "no.gpkg")
+            assert "crackgeo predict" in caught.value.remedy
+        else:
+            vectorize_raster(path, tmp_path / "o.gpkg")
 
 
 def test_stations_reach_the_geopackage(tmp_path):

@@ -10,7 +10,7 @@ from importlib import import_module
 
 import click
 
-from ..errors import Cancelled, CrackgeoError, UsageError
+from ..errors import Cancelled, CrackgeoError, ResourceError, UsageError
 from ..version import __version__
 from .console import Console
 from .lifeline import watch_stdin
@@ -95,11 +95,11 @@ def run(arguments: list[str]) -> int:
         console.error(error, error.exit_code)
         return error.exit_code
     except MemoryError:
-        out = CrackgeoError(
+        out = ResourceError(
             "out of memory", "use a smaller --batch-size, or run on a part (--bbox)"
         )
-        console.error(out, 4)
-        return 4
+        console.error(out, out.exit_code)
+        return out.exit_code
     except BrokenPipeError:
         return 1
     except Exception as error:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError, UsageError
-from ..files import ONNX, atomic_output, check_names, check_output, output_errors
+from ..files import ONNX, all_or_none, atomic_output, check_names, check_output, output_errors
 from .modelfile import ModelFile, open_model_file
 from .registry import build_network
 from .weights import resolve
@@ -99,9 +99,11 @@ def export_onnx(model: str | Path, output: Path, overwrite: bool = False) -> Exp
         difference = _compare(portable, file, part)
         item = json.dumps(stac_item(file, output, apart, _count(portable)), indent=2)
         (part.parent / description.name).write_text(item + "\n", encoding="utf-8")
-        for target in filter(None, (apart, description, output)):
-            with atomic_output(target, overwrite) as final:
-                os.replace(part.parent / target.name, final)
+        targets = [target for target in (apart, description, output) if target is not None]
+        with all_or_none(targets):
+            for target in targets:
+                with atomic_output(target, overwrite) as final:
+                    os.replace(part.parent / target.name, final)
     return Exported(output, description, apart, difference)
 
 

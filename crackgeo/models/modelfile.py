@@ -138,17 +138,21 @@ def save_model(
     UsageError, ResourceError
         The file exists already, or cannot be written.
     """
-    from safetensors.torch import save_file
-
     if metadata.get("architecture") not in ARCHITECTURES or not metadata.get("name"):
         raise ModelError(f"{path}: a model file needs an architecture and a name in its metadata")
-    content = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     whole = {**metadata, "format": FORMAT, "format_version": FORMAT_VERSION}
     with atomic_output(path, overwrite) as part:
-        part.touch()
-        usual_mode = part.stat().st_mode
-        save_file(content, part, whole)
-        part.chmod(usual_mode)  # safetensors would leave the file to its owner alone
+        write_tensors(part, tensors, whole)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file that whoever may read other new files may read."""
+    from safetensors.torch import save_file
+
+    path.touch()
+    usual_mode = path.stat().st_mode
+    save_file({name: t.detach().contiguous() for name, t in tensors.items()}, path, metadata)
+    path.chmod(usual_mode)  # safetensors would leave the file to its owner alone
 
 
 def _safetensors(path: Path) -> safe_open:

@@ -79,7 +79,7 @@ def diagnose(
     findings.append(_or_its_error("managed environment", _managed))
     try:
         engine = find_engine(settings)
-        version = engine.check_version()
+        version = engine.check_version(is_cancelled)
     except EngineError as error:
         findings.append(Finding("engine", False, error.message, error.remedy))
         return Diagnosis((*findings, *_means()))

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .child import Child, clean_environment
+from .tools import Cancelled
 
 EXECUTABLE_VARIABLE = "CRACKGEO_EXECUTABLE"
 EXECUTABLE_SETTING = "crackgeo/executable"
@@ -61,10 +62,6 @@ class EngineError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\nRemedy: {self.remedy}" if self.remedy else self.message
-
-
-class EngineCancelled(Exception):
-    """The user cancelled; the engine has ended."""
 
 
 def _never() -> bool:
@@ -111,7 +108,7 @@ class Engine:
         ------
         EngineError
             It does not start, or is another program.
-        EngineCancelled
+        Cancelled
             The user cancelled.
         """
         try:
@@ -130,7 +127,7 @@ class Engine:
         ------
         EngineError
             It is too old or too new, or the engine does not start.
-        EngineCancelled
+        Cancelled
             The user cancelled.
         """
         version = self.version(is_cancelled)
@@ -219,7 +216,7 @@ def run_engine(
 
     Raises
     ------
-    EngineCancelled
+    Cancelled
         The user cancelled.
     EngineError
         With the engine's own message and remedy if it gave them, else the end of its log.
@@ -232,7 +229,7 @@ def run_engine(
     with child:
         for stream, line in child.lines():
             if is_cancelled():
-                raise EngineCancelled
+                raise Cancelled
             if stream is not None:
                 run.take(stream, line)
         child.wait(_EXIT_S)
@@ -339,7 +336,7 @@ def _say(child: Child, is_cancelled: Callable[[], bool]) -> str:
     deadline = time.monotonic() + _START_S
     for stream, line in child.lines():
         if is_cancelled():
-            raise EngineCancelled
+            raise Cancelled
         if time.monotonic() > deadline or len(said) > _TAIL_LINES:
             break
         if stream is not None:

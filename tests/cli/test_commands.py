@@ -101,6 +101,16 @@ def test_info_describes_without_running(survey, capfd):
     assert "32632" in info["crs_name"]
 
 
+def test_info_looks_at_every_column_of_tiles(tmp_path, capfd):
+    pixels = np.zeros((1, 28_000, 1100), np.uint8)
+    pixels[:, :, 900:] = 9  # in the last of three columns of tiles, whose number divides the step
+    write(tmp_path / "road.tif", pixels, nodata=0, compress="deflate")
+    assert run(["info", str(tmp_path / "road.tif"), "--no-timing", "--json"]) == 0
+    info = json.loads(capfd.readouterr().out)
+    assert not info["tiles_counted"]
+    assert info["tiles_to_run"] == info["tiles"] // 3
+
+
 def test_doctor_finds_this_installation_sound(capfd):
     assert run(["doctor", "--json"]) == 0
     report = json.loads(capfd.readouterr().out)

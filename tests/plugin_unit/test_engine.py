@@ -18,13 +18,13 @@ from qgis_plugin.crackgeo import engine as module
 from qgis_plugin.crackgeo.child import clean_environment
 from qgis_plugin.crackgeo.engine import (
     Engine,
-    EngineCancelled,
     EngineError,
     command_line,
     find_engine,
     quoted,
     run_engine,
 )
+from qgis_plugin.crackgeo.tools import Cancelled
 
 CANCEL_S = 1.0
 ROOT = Path(__file__).parents[2]
@@ -179,7 +179,7 @@ def test_cancel_ends_engine_and_children_within_a_second(fake, manner):
         if event["event"] == "progress":
             cancelled.append(time.monotonic())
 
-    with pytest.raises(EngineCancelled):
+    with pytest.raises(Cancelled):
         run_engine(engine, ["map"], on_event, lambda: bool(cancelled))
     assert time.monotonic() - cancelled[0] < CANCEL_S
     assert gone(b"61.25")
@@ -253,7 +253,7 @@ def test_a_start_that_takes_long_can_be_cancelled(fake):
     path = Path(engine.executable)
     path.write_text(path.read_text().replace("if", "time.sleep(63.25)\nif", 1))
     began = time.monotonic()
-    with pytest.raises(EngineCancelled):
+    with pytest.raises(Cancelled):
         engine.check_version(lambda: time.monotonic() > began + 0.3)
     assert gone(b"63.25")
 

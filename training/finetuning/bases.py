@@ -16,7 +16,7 @@ from crackgeo.models.catalogue import digests
 from crackgeo.models.checkpoint import model_metadata, read_cracksam, start_training
 from crackgeo.models.compact import CompactNet, restore_compact
 from crackgeo.models.deltas import DeltaSpec
-from crackgeo.models.modelfile import ModelFile, open_model_file, save_model
+from crackgeo.models.modelfile import ModelFile, open_model_file, save_model, write_tensors
 from crackgeo.models.protocol import ModelInfo, Segmenter
 from crackgeo.models.registry import find_model
 from crackgeo.models.runtime import Scaling, TorchSegmenter
@@ -170,15 +170,13 @@ def save_delta(path: Path, base: Base, said: dict[str, str], overwrite: bool) ->
 
     `crackgeo models import --sam SAM --delta FILE` makes a model of it.
     """
-    from safetensors.torch import save_file
-
     network = cast(CrackSam, base.network)
     frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
-    learned = {k: v.contiguous() for k, v in network.state_dict().items() if k not in frozen}
+    learned = {k: v for k, v in network.state_dict().items() if k not in frozen}
     story = {**how_to_use(base.info.metadata), **model_metadata(network), **said}
     story |= {"format": DELTA_FORMAT, "name": path.stem}
     with atomic_output(path, overwrite) as part:
-        save_file(learned, part, story)
+        write_tensors(part, learned, story)
 
 
 def _scaling(file: ModelFile) -> Scaling:

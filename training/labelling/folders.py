@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -79,9 +79,21 @@ def filled_folder(target: Path) -> Iterator[Path]:
             part.mkdir()
         yield part
         with output_errors(target):
-            if target.exists():
-                shutil.rmtree(target)
-            os.replace(part, target)
+            _take_place(part, target)
     finally:
-        with suppress(OSError):
-            shutil.rmtree(part)
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _take_place(part: Path, target: Path) -> None:
+    """Rename a folder; an older one of that name goes afterwards, or stays if that fails."""
+    if not target.exists():
+        os.replace(part, target)
+        return
+    older = part.with_name(f"{part.name}-older")
+    os.replace(target, older)
+    try:
+        os.replace(part, target)
+    except BaseException:
+        os.replace(older, target)
+        raise
+    shutil.rmtree(older, ignore_errors=True)

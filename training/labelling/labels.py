@@ -328,9 +328,7 @@ def _known(
     grid: Grid, area: Path | None, chosen: dict[str, Shapes], reviewed: bool
 ) -> tuple[Callable[[Window], NDArray[np.bool_]], Window]:
     if area is not None:
-        if not area.exists():
-            raise InputError(f"{area}: no such file", "check the path given to --area")
-        inside = resolve_area(grid, aoi_path=area)
+        inside = resolve_area(grid, aoi_path=area, option="--area")
         return inside.mask, inside.window
     if not reviewed:
         whole = resolve_area(grid)

@@ -101,9 +101,13 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
 
 
 def _read(path: Path, kind: int) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path), kind)
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)  # OpenCV opens not every name on Windows
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
+    image = cv2.imdecode(data, kind) if len(data) else None
     if image is None:
-        raise InputError(f"{path}: missing, or not an image")
+        raise InputError(f"{path}: not an image, or damaged")
     return np.asarray(image, np.uint8)
 
 

@@ -79,7 +79,8 @@ def match_masks(
 
 def _by_stem(folder: Path, types: tuple[str, ...]) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in types):
+    seen = (p for p in folder.iterdir() if not p.name.startswith("."))  # as macOS leaves on sticks
+    for path in sorted(p for p in seen if p.suffix.lower() in types):
         if path.stem in found:
             raise InputError(
                 f"{path}: {found[path.stem].name} beside it has the same name, so it is not clear "

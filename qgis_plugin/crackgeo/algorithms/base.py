@@ -21,7 +21,6 @@ from qgis.PyQt.QtCore import QCoreApplication, QThread, QUrl
 from qgis.PyQt.QtGui import QIcon
 
 from ..engine import (
-    EngineCancelled,
     EngineError,
     Result,
     command_line,
@@ -31,6 +30,7 @@ from ..engine import (
 )
 from ..parameters import Output, Parameter, Values
 from ..progress import Progress
+from ..tools import Cancelled
 from ..translation import tr
 
 FOLDER = Path(__file__).parent.parent
@@ -173,7 +173,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         self.paths = values.paths
         try:
             result = self.run_command(feedback)
-        except EngineCancelled:
+        except Cancelled:
             feedback.pushInfo(tr("Cancelled: the output was not written."))
             for parameter in self.PARAMETERS:
                 if parameter.option == RESUME:
