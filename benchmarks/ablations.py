@@ -29,8 +29,9 @@ from crackgeo_training.learning.networks import KNOWN, build_network
 from crackgeo_training.learning.networks import NAMES as NETWORKS
 from crackgeo_training.learning.train import train
 from crackgeo_training.learning.watch import segmenter_of
-from crackgeo_training.pictures.data import IGNORE, read_manifest, read_pair, training_records
+from crackgeo_training.pictures.data import training_records
 from crackgeo_training.pictures.narrow import narrow
+from crackgeo_training.pictures.records import IGNORE, read_manifest, read_pair
 from crackgeo_training.scoring.calibrate import best_level, predicted_logits
 from crackgeo_training.scoring.evaluate import find_records
 from crackgeo_training.scoring.metrics import ObjectRule, centrelines, score, summarise

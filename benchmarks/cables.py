@@ -19,7 +19,7 @@ import click
 import cv2
 import numpy as np
 from crackgeo_training.drawing.overhead import HIDES_FROM, hang_cables, lay_shadows
-from crackgeo_training.pictures.data import Record, read_manifest, read_pair
+from crackgeo_training.pictures.records import Record, read_manifest, read_pair
 from crackgeo_training.scoring.metrics import centrelines
 from crackgeo_training.scoring.predict_images import predict_images
 from numpy.typing import NDArray

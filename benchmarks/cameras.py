@@ -16,7 +16,7 @@ from typing import Any
 import click
 import cv2
 import numpy as np
-from crackgeo_training.pictures.data import Record, read_manifest, read_pair
+from crackgeo_training.pictures.records import Record, read_manifest, read_pair
 from crackgeo_training.scoring.metrics import ObjectRule, score, summarise
 from crackgeo_training.scoring.predict_images import predict_images
 from numpy.typing import NDArray

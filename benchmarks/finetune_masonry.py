@@ -25,7 +25,7 @@ from statistics import fmean
 
 import click
 from crackgeo_training.finetuning.finetune import FinetuneSpec, finetune
-from crackgeo_training.pictures.data import Record, read_manifest
+from crackgeo_training.pictures.records import Record, read_manifest
 from crackgeo_training.scoring.evaluate import evaluate
 from crackgeo_training.scoring.report import to_dict
 

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import click
 import numpy as np
-from crackgeo_training.pictures.data import IGNORE, Record, read_manifest, read_pair
 from crackgeo_training.pictures.narrow import narrow
+from crackgeo_training.pictures.records import IGNORE, Record, read_manifest, read_pair
 from crackgeo_training.scoring.evaluate import predicted
 from crackgeo_training.scoring.metrics import centrelines
 from crackgeo_training.scoring.widths import crack_errors, stations, width_errors, width_pairs

@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from crackgeo_training.learning.watch import some_of_each
-from crackgeo_training.pictures.data import Record, read_manifest, read_pair
+from crackgeo_training.pictures.records import Record, read_manifest, read_pair
 from crackgeo_training.scoring.evaluate import evaluate, find_records
 from crackgeo_training.scoring.metrics import ObjectRule, score
 from crackgeo_training.scoring.report import to_markdown, write_report

@@ -251,9 +251,7 @@ def _clip(polygons: shapely.Geometry, grid: Grid, placing: _Placing) -> shapely.
     """
     if placing.to_coordinates is None:
         return polygons
-    side = np.linspace(0, 1, 21)
-    border = [(t, e) for t in side for e in (0, 1)] + [(e, t) for t in side for e in (0, 1)]
-    around = placing.to_coordinates(np.array(border) * (grid.width, grid.height))
+    around = placing.to_coordinates(np.stack(grid.border(), axis=1))
     if not np.isfinite(around).all():
         return polygons
     low, high = around.min(axis=0), around.max(axis=0)

@@ -164,8 +164,10 @@ def crack_table(
 
     Parameters
     ----------
+    lines : points along the cracks, measured
     network_id : int64 `[c]`
-    geometry : lines `[c]`
+    geometry : lines `[c]`, in the coordinates of the CRS
+    grid : place of the raster
     width_error_px, width_error_share : standard error of widths that comes from the model: pixels,
         plus a share of the width
     """
@@ -342,7 +344,7 @@ def station_table(lines: CrackLines, stations_m: float, grid: Grid) -> FeatureTa
     low = where[:, 1] * stations_m
     middle = 0.5 * (low + np.minimum(low + stations_m, last))
     at = begin[lines.offsets[:-1]][where[:, 0]] + middle
-    cols, rows = (np.interp(at, begin, v) if len(begin) else at for v in (lines.x, lines.y))
+    cols, rows = (np.interp(at, begin, v) for v in (lines.x, lines.y))
     xs, ys = grid.xy(cols, rows)
     points = np.asarray(shapely.points(np.stack([xs, ys], axis=-1)), dtype=object).reshape(-1)
     columns = {"crack_id": where[:, 0] + 1, "width_mm": width * small, "chainage_m": middle}

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .blocks import ProbabilitySource
 from .errors import UsageError
 from .grid import Floats, Grid, Window
 from .ground import pixel_area_m2
@@ -24,17 +25,6 @@ from .vectors import FeatureTable
 MAX_CELLS = 1_000_000  # an outline to a thousandth of the raster's sides
 _BAND_PX = 512  # rows read at a time: a row of tiles of the rasters that crackgeo writes
 _REASONS = ("", "no data in the raster", "damaged: the raster cannot be read here")
-
-
-class ProbabilitySource(Protocol):
-    """What coverage reads from: a probability raster, 255 where nothing was surveyed."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(height, width)."""
-
-    def read(self, window: Window) -> NDArray[np.uint8]:
-        """Pixels of a window inside the raster, uint8 `[h, w]`."""
 
 
 @dataclass(frozen=True)

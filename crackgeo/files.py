@@ -146,10 +146,6 @@ class AtomicOutput:
         """Where to write to meanwhile, in the target's folder and with its suffix."""
         return _beside(self.target, self._token)
 
-    def scratch(self, label: str) -> Path:
-        """Another temporary file beside the target, removed in any case."""
-        return _beside(self.target, f"{self._token}-{label}")
-
     def __enter__(self) -> AtomicOutput:
         check_output(self.target, self.overwrite)
         _unfinished.add(self)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+_BORDER = 21  # points along a side
+
 
 @dataclass(frozen=True)
 class Window:
@@ -87,6 +89,13 @@ class Grid:
         """Pixel coordinates (cols, rows) of CRS coordinates; the inverse of `xy`."""
         t = ~self.transform
         return t.a * xs + t.b * ys + t.c, t.d * xs + t.e * ys + t.f
+
+    def border(self) -> tuple[Floats, Floats]:
+        """Pixel coordinates (cols, rows) of points along its sides: they show how a warp bends."""
+        side, ones = np.linspace(0, 1, _BORDER), np.ones(_BORDER)
+        across = np.concatenate([side, side, 0 * ones, ones])
+        down = np.concatenate([0 * ones, ones, side, side])
+        return across * self.width, down * self.height
 
     def part(self, window: Window) -> Grid:
         """The grid of a window of this one."""

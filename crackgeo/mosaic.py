@@ -33,7 +33,6 @@ _DRIFT_PX = 0.1  # two grids are parallel if they part by less than this across 
 NAMED = 5  # rasters that a message lists
 _AVERAGED_FROM = 1.2  # times as large pixels: with less, interpolating leaves next to nothing out
 _EXAMPLE = "e.g. --crs EPSG:25832"
-_BORDER = 21  # points along a side that show how a warp bends it
 
 
 @dataclass(frozen=True)
@@ -238,10 +237,7 @@ def _is_parallel(grid: Grid, other: Grid) -> bool:
 
 def _corners_in(grid: Grid, wkt: str | None) -> Floats:
     """Points around a raster in another CRS, float64 `[n, 2]`."""
-    side = np.linspace(0, 1, _BORDER)
-    ends = [(t, e) for t in side for e in (0, 1)] + [(e, t) for t in side for e in (0, 1)]
-    points = np.array(ends) * (grid.width, grid.height)
-    x, y = grid.xy(points[:, 0], points[:, 1])
+    x, y = grid.xy(*grid.border())
     if wkt is not None and wkt != grid.crs_wkt:
         assert grid.crs_wkt is not None  # checked before
         here, there = CRS.from_wkt(grid.crs_wkt), CRS.from_wkt(wkt)

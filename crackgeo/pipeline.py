@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Unpack
 
 from .files import GEOPACKAGE, GEOTIFF, JSON, PNG, all_or_none, check_names, check_output
-from .inputs import find_inputs
+from .inputs import StrPath, find_inputs
 from .monitor import SILENT, Monitor
-from .predict_options import PredictKeywords, PredictOptions, StrPath
+from .predict_options import PredictKeywords, PredictOptions
 from .predict_run import run_prediction
 from .quicklook import write_quicklook
 from .report import StageClock, write_report

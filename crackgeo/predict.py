@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from queue import Queue
 from threading import Event, Thread
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -237,8 +237,14 @@ def _check_shape(probabilities: NDArray[np.float32], wanted: tuple[int, int, int
         )
 
 
-def _checked(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+def _checked(given: Any) -> NDArray[np.float32]:
     """What a user's own model gave; those that stream look at their numbers themselves."""
+    probabilities = np.asarray(given)  # a tensor of torch is taken, too
+    if probabilities.dtype.kind not in "fiub" or probabilities.size == 0:
+        raise ModelError(
+            f"the model gave {type(given).__name__}, no array of numbers",
+            "let its predict give one probability a pixel, float32 [N, height, width]",
+        )
     low, high = np.min(probabilities), np.max(probabilities)
     if not -_TOLERANCE <= low <= high <= 1 + _TOLERANCE:  # false of NaN
         raise ModelError(

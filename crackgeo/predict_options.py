@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, get_args
 
-from .aoi import Area, resolve_area
+from .aoi import Area, BBox, resolve_area
 from .errors import UsageError
 from .grid import Grid
+from .inputs import StrPath
 from .models.protocol import Segmenter
 from .models.registry import load_model
 from .monitor import Monitor
@@ -31,9 +32,6 @@ _NUMBERS: dict[str, tuple[type[int] | type[float], tuple[int, ...]]] = {
     "stretch": (float, (2,)),
     "bbox": (float, (4,)),
 }
-
-BBox = tuple[float, float, float, float]
-StrPath = str | os.PathLike[str]
 
 
 class PredictKeywords(TypedDict, total=False):
@@ -127,6 +125,10 @@ class PredictOptions:
             raise UsageError(
                 f"{self.model!r} is no model",
                 "give its name, its file, or an object with info, batch_size and predict",
+            )
+        if isinstance(self.model, Segmenter) and not self.model.batch_size >= 1:
+            raise UsageError(
+                f"the model's batch_size must be 1 or more, not {self.model.batch_size}"
             )
         _ = self.tiles, self.band_spec  # which check themselves
 

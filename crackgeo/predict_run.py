@@ -118,6 +118,7 @@ def run_prediction(
     if output is not None:
         monitor.step("write", 0, 1)
         publish_probability(raster, output, work.may_replace)
+        monitor.step("write", 1, 1)
     result = job.result(output, tuple(survey.names[path] for path in errors), ran_on, clock)
     image = SurveyImage(survey, options.band_spec)
     return Prediction(raster, source, started, result, image, area.window, shares)

@@ -291,6 +291,41 @@ def _read_outline(
 
 
 @compiled
+def _walk(
+    codes: Codes,
+    row: int,
+    col: int,
+    height: int,
+    width: int,
+    point: Floats,
+    here: float,
+    edge_level: float,
+    values: Floats,
+) -> tuple[int, int, bool]:
+    """Fill `values` from its middle, where the point lies, along its normal as far as it reaches.
+
+    Returns
+    -------
+    first and last index filled, and whether the border or missing data ended it inside the crack
+    """
+    x, y, tx, ty, reach = point
+    middle = len(values) // 2
+    first, last, is_cut = middle, middle, False
+    values[middle] = here
+    for side in (-1, 1):
+        before = here
+        for k in range(1, int(np.ceil(reach / STEP_PX)) + 1):
+            s = side * k * STEP_PX
+            value = _sample(codes, row, col, height, width, x - s * ty, y + s * tx)
+            if value < 0:
+                is_cut = is_cut or before >= edge_level
+                break
+            values[middle + side * k] = before = value
+            first, last = min(first, middle + side * k), max(last, middle + side * k)
+    return first, last, is_cut
+
+
+@compiled
 def measure_profiles(
     codes: Codes,
     row: int,
@@ -322,28 +357,15 @@ def measure_profiles(
     size = int(np.ceil(points[:, 4].max() / STEP_PX)) if len(points) else 0
     values = np.zeros(2 * size + 1)
     for i in range(len(points)):
-        x, y, tx, ty, reach = points[i]
-        steps = int(np.ceil(reach / STEP_PX))
-        here = _sample(codes, row, col, height, width, x, y)
+        here = _sample(codes, row, col, height, width, points[i, 0], points[i, 1])
         if here < 0:
             out[i, 3] = 1
             continue
-        values[size] = here
-        ends = (size, size)
-        for side in (-1, 1):
-            last = here
-            k = 1
-            while k <= steps:
-                s = side * k * STEP_PX
-                value = _sample(codes, row, col, height, width, x - s * ty, y + s * tx)
-                if value < 0:
-                    if last >= edge_level:
-                        out[i, 3] = 1
-                    break
-                values[size + side * k] = last = value
-                k += 1
-            ends = (size - k + 1, ends[1]) if side < 0 else (ends[0], size + k)
-        low, high = ends
+        first, last, is_cut = _walk(
+            codes, row, col, height, width, points[i], here, edge_level, values
+        )
+        low, high = first, last + 1
+        out[i, 3] = is_cut
         ridge = _ridge(values, size, low, high)
         if outline > _RIM:
             ridge = _outline_ridge(values, size, low, high, edge_level)

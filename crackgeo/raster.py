@@ -27,7 +27,7 @@ from .monitor import SILENT, Monitor
 from .resample import Scale, resample, resampled_grid, taps
 from .source import BandPlan, Source, look_for_marks, plan_bands
 from .specs import RESULT_TAG, BandSpec, OnError
-from .stretch import Stretch, apply_stretch, find_stretch, has_data
+from .stretch import Stretch, apply_stretch, find_stretch
 
 SQUARE_WITHIN = 1.2  # sides of a pixel that differ by less are as good as equal
 _PART_PX = 2**20  # pixels converted at once; some 20 MB of intermediate arrays
@@ -48,8 +48,8 @@ class RasterInfo:
     width, height : pixels of the analysis grid
     crs_name : None without a CRS
     georeference : "transform", "ground control points" or "none"
-    gsd_mm : ground size of a pixel along its row and its column; without a CRS local units
-        times 1000
+    gsd_mm : ground size of a pixel along its row and its column, millimetres; in local units
+        without a CRS
     has_ground_units : whether `gsd_mm` is really in millimetres
     band_count, bands : how many there are, which are used
     dtype : of the bands used
@@ -146,10 +146,6 @@ class ImageRaster:
     def close(self) -> None:
         """Close the file."""
         self._source.close()
-
-    def has_data(self) -> bool:
-        """Whether there is any valid pixel; reads the whole raster only if there is none."""
-        return has_data(self._source)
 
     def may_hold_data(self, row: int, col: int) -> bool:
         """Whether a pixel of the grid may hold data: what is stored counts without being read."""

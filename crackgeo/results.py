@@ -22,7 +22,7 @@ class PredictResult:
     left_out : names of rasters that could not be opened or placed
     skipped : blocks inside rasters that could not be read
     model, model_sha256, device, precision : what computed it
-    gsd_mm : ground pixel size along columns and rows (pixel units if the raster has no CRS)
+    gsd_mm : ground pixel size along columns and rows (local units if the raster has no CRS)
     tiles, tiles_run : tiles in the part asked for, and those that hold data
     pixels_valid : pixels with data
     seconds : wall-clock time

@@ -125,13 +125,6 @@ def find_fill(values: Floats) -> float | None:
     return None
 
 
-def has_data(source: Source) -> bool:
-    """Whether a raster holds any valid pixel; quick where it does."""
-    if any(source.read(window)[1].any() for window in _lattice(source.window, _LATTICE)):
-        return True
-    return any(source.read(part)[1].any() for part in source.parts(source.window, _PART_PX))
-
-
 def sample_values(source: Source, side: int = _LATTICE) -> Pixels:
     """Valid values from a fixed lattice of windows, any order, `[n]` of the file's type.
 

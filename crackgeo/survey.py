@@ -98,6 +98,22 @@ def inspect_raster(
 ) -> RasterReport:
     """Describe a raster and estimate what `map_cracks` with the same options would take.
 
+    Parameters
+    ----------
+    input : any raster that GDAL reads
+    no_timing : estimate no time, which runs the model on one batch
+    model, device, precision, batch_size : see `models.registry.load_model`
+    overlap_px : overlap of neighbouring tiles
+    bands, stretch, nodata : see `BandSpec`
+    gsd_m : resample to this ground pixel size in metres first
+    bbox, aoi : see `aoi.resolve_area`
+    monitor : told of what is odd about the raster
+
+    Returns
+    -------
+    RasterReport
+        What the raster is, how many tiles hold data (counted, or estimated from a sample), seconds.
+
     Raises
     ------
     CrackgeoError

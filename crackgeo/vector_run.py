@@ -118,6 +118,7 @@ def run_vectorization(
     monitor.step("write", 0, 1)
     record = run_record(source, _told(rules, spec), begun, clock, coverage.surveyed_m2)
     write_geopackage(output, vectors, coverage.table, record, grid.crs_wkt, overwrite=overwrite)
+    monitor.step("write", 1, 1)
     units = has_ground_units(grid)
     result = _result(output, vectors.cracks, coverage.surveyed_m2, units, started)
     return Vectorization(result, vectors, record)

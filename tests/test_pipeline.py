@@ -308,12 +308,22 @@ class OddModel(IdentityModel):
         (lambda p: p + 2, "not probabilities"),
         (lambda p: p[..., None], "array"),
         (lambda p: p[:1], "array"),
+        (lambda p: None, "NoneType, no array of numbers"),
+        (lambda p: [["crack"]], "list, no array of numbers"),
     ],
-    ids=["nan", "range", "shape", "fewer"],
+    ids=["nan", "range", "shape", "fewer", "nothing", "words"],
 )
 def test_a_model_that_gives_no_probabilities(survey, tmp_path, odd, words):
     with pytest.raises(ModelError, match=words):
         crackgeo.map_cracks(survey, tmp_path / "o.gpkg", model=OddModel(odd))
+
+
+def test_a_model_without_a_batch(survey, tmp_path):
+    with pytest.raises(UsageError, match="batch_size must be 1 or more, not 0"):
+        crackgeo.map_cracks(survey, tmp_path / "o.gpkg", model=IdentityModel(0))
+    for size in (2.5, "2"):
+        with pytest.raises(UsageError, match="--batch-size"):
+            crackgeo.load_model(batch_size=size)
 
 
 def test_a_raster_without_data_is_refused(tmp_path):

@@ -298,20 +298,9 @@ def test_nothing_beyond_the_raster(tmp_path):
     assert not far_valid.any()
 
 
-@pytest.mark.parametrize("shape", [(90, 120), (1700, 1700)])
-def test_has_data(tmp_path, shape):
-    grey = np.zeros((1, *shape), np.uint8)
-    with open_image(write(tmp_path / "a.tif", grey, nodata=0)) as image:
-        assert not image.has_data()
-    grey[0, shape[0] // 2 + 33, shape[1] - 70] = 1
-    with open_image(write(tmp_path / "b.tif", grey, nodata=0)) as image:
-        assert image.has_data()
-
-
 def test_all_nodata_float_raster_opens(tmp_path):
     path = write(tmp_path / "a.tif", np.full((50, 60), np.nan, np.float32), nodata=np.nan)
     with open_image(path) as image:
-        assert not image.has_data()
         assert not image.read(image.grid.window)[1].any()
 
 

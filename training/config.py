@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,15 +18,17 @@ Learn = Literal["all", "outline"]
 Section = TypeVar("Section")
 EXAMPLE = "see compact.toml in crackgeo_training/configs for an example"
 STRIDE_PX = 32  # of the networks' coarsest features
-_SHARE, _COUNT = (0.0, 1.0), (1.0, math.inf)
+_MOST = sys.float_info.max
+_SHARE, _COUNT = (0.0, 1.0), (1.0, _MOST)
 _RANGES = {  # of numbers, also of those in lists and tables; all others are 0 or more
     **dict.fromkeys(("procedural_share", "ema_decay"), _SHARE),
     **dict.fromkeys(("rotate_any", "tone", "gamma", "blur", "noise", "jpeg", "shadow"), _SHARE),
     **dict.fromkeys(("paint", "grey", "hue", "plain", "collage", "overhead", "sharpen"), _SHARE),
     **dict.fromkeys(("crop_px", "iterations", "batch", "warmup", "checkpoint_every"), _COUNT),
     **dict.fromkeys(("stop_after", "look_pictures", "workers"), _COUNT),
-    **dict.fromkeys(("scale", "enlarge"), (1e-3, math.inf)),
+    **dict.fromkeys(("scale", "enlarge"), (1e-3, _MOST)),
 }
+_ASCENDING = ("scale",)  # a least and a greatest value
 
 
 class _Checked:
@@ -35,8 +37,12 @@ class _Checked:
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self)).items():
             value = getattr(self, name)
-            if wrong := what_is_wrong(value, kind, *_RANGES.get(name, (0.0, math.inf))):
+            if wrong := what_is_wrong(value, kind, *_RANGES.get(name, (0.0, _MOST))):
                 raise UsageError(f"{name} is {value!r}, not {wrong}", EXAMPLE)
+            if name in _ASCENDING and list(value) != sorted(value):
+                raise UsageError(f"{name} is {value!r}, the larger number first", EXAMPLE)
+        if not any(getattr(self, "set_weight", {"": 1}).values()):
+            raise UsageError("set_weight draws no set", EXAMPLE)
 
 
 @dataclass(frozen=True)

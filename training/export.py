@@ -31,7 +31,8 @@ from crackgeo.version import __version__
 
 from .learning.averaging import mean_weights
 from .learning.checkpoints import StateDict, read_state
-from .pictures.data import crack_free, read_licences, read_manifest
+from .pictures.data import crack_free
+from .pictures.records import read_licences, read_manifest
 from .scoring.calibrate import Calibration, MaskFit, calibrate, fit_masks
 from .scoring.card import fill_card
 from .scoring.evaluate import Evaluation, evaluate, find_records

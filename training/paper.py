@@ -29,7 +29,7 @@ from .finetuning.fit import CHECKPOINT, fit
 from .finetuning.jobs import FinetuneSpec, fingerprint, training_job
 from .finetuning.local_data import LocalData, load_data
 from .paper_tables import PAPER, TEST, PaperConfig, Row, RowResult, Table, load_paper, to_markdown
-from .pictures.data import Record
+from .pictures.records import Record
 from .scoring.evaluate import evaluate, find_records
 
 RESULT, DELTA = "result.json", "delta.safetensors"
@@ -229,7 +229,7 @@ def _slug(name: str) -> str:
 @click.option("--accumulate", type=click.IntRange(min=1), help="Passes in a step.")
 @click.option("--spare-memory", is_flag=True, default=None, help="Recompute instead of remember.")
 @click.option("--precision", help="fp32, bf16 or fp16. Default: fp16 on a CUDA card.")
-@click.option("--seed", type=int, help="Of all chance.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Of all chance.")
 @click.option("--pretrained", is_flag=True, help="Peers begin with ImageNet weights.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--overwrite", is_flag=True, help="Run rows again that were run, or begun, before.")

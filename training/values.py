@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -28,7 +28,7 @@ def what_is_wrong(value: Any, kind: Any, low: float, high: float) -> str:
     if not _is_a(value, kind):
         return _words(kind)
     if not all(low <= number <= high for number in _numbers(value)):
-        return f"{low:g} or more" if high == math.inf else f"from {low:g} to {high:g}"
+        return f"{low:g} or more" if high >= sys.float_info.max else f"from {low:g} to {high:g}"
     return ""
 
 

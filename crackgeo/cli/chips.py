@@ -9,9 +9,8 @@ import click
 
 from ..errors import UsageError
 from .console import Console
-from .evaluate import EXTRA
 from .labels import chip_options, chip_specs
-from .options import console_options, overwrite_option, raster_options
+from .options import console_options, overwrite_option, raster_options, training_extra
 
 
 @click.command("chips")
@@ -45,11 +44,9 @@ def chips_command(
     RASTER needs --labels. DIR holds images and masks as the crack data sets lay them out.
     docs/finetune.md says how labels are read and what `status` means.
     """
-    try:
+    with training_extra("chips"):
         from crackgeo_training.labelling.chips import make_chips
         from crackgeo_training.labelling.unlabelled import cut_unlabelled
-    except ImportError as error:
-        raise UsageError(f"crackgeo chips needs the package {error.name}", EXTRA) from error
 
     specs = chip_specs(options)
     if unlabelled and (specs["labels"] or specs["area"]):

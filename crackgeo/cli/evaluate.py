@@ -11,9 +11,13 @@ import click
 
 from ..errors import UsageError
 from .console import Console
-from .options import Numbers, console_options, model_options, overwrite_option
-
-EXTRA = 'install the training extra: pip install "crackgeo[train]"'
+from .options import (
+    Numbers,
+    console_options,
+    model_options,
+    overwrite_option,
+    training_extra,
+)
 
 
 @click.command("evaluate")
@@ -78,13 +82,11 @@ def evaluate_command(
     """
     if (data is None) == (truth is None) or (found is None) != (truth is None):
         raise UsageError("give --data DIR, or FOUND.gpkg with --truth TRUE.gpkg; one of the two")
-    try:
+    with training_extra("evaluate"):
         if data is not None:
             _score_model(console, data, **options)
         elif found is not None and truth is not None:
             _score_layers(console, found, truth, **options)
-    except ImportError as error:
-        raise UsageError(f"crackgeo evaluate needs the package {error.name}", EXTRA) from error
 
 
 def _score_layers(

@@ -9,9 +9,15 @@ import click
 
 from ..errors import UsageError
 from .console import Console
-from .evaluate import EXTRA
 from .labels import chip_options, chip_specs
-from .options import chain, console_options, output_option, overwrite_option, raster_options
+from .options import (
+    chain,
+    console_options,
+    output_option,
+    overwrite_option,
+    raster_options,
+    training_extra,
+)
 
 recipe_options = chain(
     click.option(
@@ -56,7 +62,10 @@ recipe_options = chain(
         help="Of training's matrix products. auto: bf16 on a processor that has it, fp16 for "
         "CrackSAM on a CUDA card, else fp32. Validation is in fp32.",
     ),
-    click.option("--seed", type=int, default=1, show_default=True, help="Of all chance."),
+    click.option(
+        "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True,
+        help="Of all chance.",
+    ),
     click.option(
         "--recalibrate", is_flag=True,
         help="Choose outline and object rule on the local validation part. Default: keep the "
@@ -122,10 +131,8 @@ def finetune_command(
     The model file works with --model everywhere. Chips, checkpoint, log, sheets and report.md lie
     beside it in a folder of the same name ending in .run. Ctrl-C leaves a checkpoint.
     """
-    try:
+    with training_extra("finetune"):
         from crackgeo_training.finetuning.finetune import FinetuneSpec, finetune
-    except ImportError as error:
-        raise UsageError(f"crackgeo finetune needs the package {error.name}", EXTRA) from error
     if (raster is None) == (data is None):
         raise UsageError("give a RASTER with --labels, or --data DIR; one of the two")
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import update_wrapper
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from ..errors import UsageError
 from ..specs import TILE_PX, TileSpec, VectorSpec
 from .console import configure
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@contextmanager
+def training_extra(command: str) -> Iterator[None]:
+    """For what needs the packages of the training extra: says so where one is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(
+            f"crackgeo {command} needs the package {error.name}",
+            'install the training extra: pip install "crackgeo[train]"',
+        ) from error
 
 
 class Numbers(click.ParamType[Any]):

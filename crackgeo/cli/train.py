@@ -7,10 +7,8 @@ from pathlib import Path
 
 import click
 
-from ..errors import UsageError
 from .console import Console
-from .evaluate import EXTRA
-from .options import console_options
+from .options import console_options, training_extra
 
 
 @click.command("train")
@@ -53,7 +51,7 @@ from .options import console_options
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 2**63 - 1),
     metavar="N",
     help="Chance of another run of the same configuration, to see the spread or to average both.",
 )
@@ -74,11 +72,9 @@ def train_command(
     the way, val.csv, curves.png and sheets of predictions. Ctrl-C leaves a checkpoint to go on
     from; `python -m crackgeo_training.export` makes a model file of it.
     """
-    try:
+    with training_extra("train"):
         from crackgeo_training.config import load_config
         from crackgeo_training.learning.train import train
-    except ImportError as error:
-        raise UsageError(f"crackgeo train needs the package {error.name}", EXTRA) from error
 
     asked = load_config(config)
     given = {"seed": seed, "teacher": teacher or None}

@@ -89,6 +89,11 @@ def start_training(sam: Tensors, spec: DeltaSpec) -> CrackSam:
     ----------
     sam : state dict of SAM, any image size, Meta's or Hugging Face's names
     spec : the deltas
+
+    Raises
+    ------
+    ModelError
+        The tensors are not those of SAM.
     """
     with _foreign_tensors():
         named = sam_names(sam)

@@ -46,6 +46,11 @@ def resolve_precision(precision: str, *devices: torch.device) -> torch.dtype:
 
     `auto` is the fastest one that all of them have natively: bf16 where there is such a
     unit, fp16 on older cards with tensor cores and on Apple GPUs, else fp32.
+
+    Raises
+    ------
+    UsageError
+        No such precision, or fp16 on a processor.
     """
     if precision == "auto":
         return _fastest(devices)

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..specs import TILE_PX
+from ..specs import TILE_PX, VectorSpec
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class ModelInfo:
 
     name: str
     sha256: str
-    threshold: float = 0.5
-    threshold_low: float = 0.25
-    min_length_px: float = 20.0
-    outline: float = 0.0
+    threshold: float = VectorSpec.threshold
+    threshold_low: float = VectorSpec.threshold_low
+    min_length_px: float = VectorSpec.min_length_px
+    outline: float = VectorSpec.outline
     width_error_px: float = 1.0
     width_error_share: float = 0.0
     tile_px: int = TILE_PX

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError, UsageError
+from ..specs import number
 from .protocol import Segmenter
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def load_model(
     UsageError
         No such device, or a precision it does not have.
     """
-    if batch_size is not None and batch_size < 1:
+    if batch_size is not None and number(batch_size, int, "--batch-size") < 1:
         raise UsageError(f"--batch-size must be 1 or more, not {batch_size}")
     path = find_model(name_or_path)
     # cheap mistakes are reported before a gigabyte is read
@@ -50,8 +51,7 @@ def load_model(
 
     resolve_precision(precision, *resolve_devices(device))
     file = open_model_file(path)
-    factor, offset = file.normalisation
-    scaling = Scaling(factor, offset, file.temperature)
+    scaling = Scaling.of(file)  # which checks itself, before a network is built
     return TorchSegmenter(build_network(file), file.info, scaling, device, precision, batch_size)
 
 

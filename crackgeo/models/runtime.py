@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..errors import InputError, ModelError, ResourceError
 from .devices import NAMES, resolve_devices, resolve_precision
 from .memory import is_out_of_memory
+from .modelfile import ModelFile
 from .processor import keep_memory, prefer_onednn
 from .protocol import ModelInfo
 
@@ -54,6 +55,11 @@ class Scaling:
     factor: float
     offset: float
     temperature: float = 1.0
+
+    @classmethod
+    def of(cls, file: ModelFile) -> Scaling:
+        """What a model file says."""
+        return cls(*file.normalisation, file.temperature)
 
 
 class TorchSegmenter:

@@ -87,6 +87,8 @@ def fetch(name: str, monitor: Monitor = SILENT, patience: Patience | None = None
     ------
     ModelError
         Unknown name, no connection, or wrong bytes; the remedy says what to put where.
+    ResourceError
+        The cache cannot be written to, or its disk is full.
     """
     item = published(name)
     if item is None:

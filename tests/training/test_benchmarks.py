@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pictures
 import pytest
-from crackgeo_training.pictures.data import read_manifest
+from crackgeo_training.pictures.records import read_manifest
 from pictures import DarkModel, write_folder
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"

@@ -3,8 +3,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from crackgeo_training.pictures.data import Record, crack_free, held_out
+from crackgeo_training.pictures.data import crack_free, held_out
 from crackgeo_training.pictures.pairs import write_label, write_picture
+from crackgeo_training.pictures.records import Record
 from crackgeo_training.scoring.calibrate import (
     Predicted,
     best_level,

@@ -11,8 +11,8 @@ import shapely
 from crackgeo_training.labelling.blocks import ChipSpec, plan_chips
 from crackgeo_training.labelling.chips import make_chips
 from crackgeo_training.labelling.layouts import find_pairs
-from crackgeo_training.pictures.data import Record, read_manifest
 from crackgeo_training.pictures.pairs import read_label, write_label
+from crackgeo_training.pictures.records import Record, read_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
@@ -153,6 +153,13 @@ def test_only_chips_are_overwritten(survey, tmp_path):
     with pytest.raises(UsageError, match="so it is not overwritten"):
         make_chips(survey[0], tmp_path / "c", survey[1], chip_spec=SMALL, overwrite=True)
     assert (tmp_path / "c" / "thesis.txt").read_text() == "keep me"
+
+
+def test_chips_are_not_split_anew(survey, tmp_path):
+    make_chips(survey[0], tmp_path / "c", survey[1], chip_spec=SMALL)
+    with pytest.raises(UsageError, match="holds chips already") as caught:
+        make_chips(tmp_path / "c", tmp_path / "d")
+    assert "--data" in caught.value.remedy
 
 
 def test_a_label_file_keeps_open_ground(tmp_path):

@@ -1,4 +1,5 @@
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,17 +12,15 @@ from crackgeo_training.drawing.scenes import draw_negative
 from crackgeo_training.pictures.augment import augment
 from crackgeo_training.pictures.data import (
     CORE,
-    IGNORE,
     CrackDataset,
     around_cracks,
     fill_shape,
     held_out,
     loosen,
     mark_core,
-    read_manifest,
-    read_pair,
     training_records,
 )
+from crackgeo_training.pictures.records import IGNORE, read_manifest, read_pair
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import SETS, labelled
@@ -79,6 +78,8 @@ def test_the_shipped_configurations_are_complete_and_fit_together(path):
         ("encoder_lr = 3.5e-4", "encoder_lr = nan", "encoder_lr is nan, not 0 or more"),
         ("blur = 0.35", "blur = 35", r"\[augment\] blur is 35, not from 0 to 1"),
         ("scale = [0.5, 2.0]", "scale = [0.5]", r"scale is \(0\.5,\), not a list of 2, each a num"),
+        ("scale = [0.5, 2.0]", "scale = [2, 0.5]", r"scale is \(2, 0\.5\), the larger number"),
+        ("encoder_lr = 3.5e-4", "encoder_lr = inf", "encoder_lr is inf, not 0 or more"),
         ("scale = [0.5, 2.0]", "scale = [0, 2]", r"scale is \(0, 2\), not 0\.001 or more"),
         ("cfd = 1.2", 'cfd = "much"', r"\[data\] set_weight is .*, not a table of numbers"),
         ("seed = 2026", "seed = 2026\nteacher = 3", "not a text or a list, each a text"),
@@ -162,9 +163,7 @@ def test_a_run_learns_from_all_its_manifests_less_what_is_held_out(data, config,
     assert {r.split for r in plain} == {"train"}
     held = replace(config.data, hold_out_sets=("thin", "wide"))
     assert training_records(data, held) == plain  # they all have cracks
-    monkeypatch.setattr(
-        "crackgeo_training.pictures.data.read_pair", lambda r: (None, np.zeros((2, 2)))
-    )
+    monkeypatch.setattr("crackgeo_training.pictures.data.has_crack", lambda r: False)
     held = replace(config.data, hold_out_sets=("thin",))
     apart = set(plain) - set(training_records(data, held))
     assert apart == {r for r in plain if r.set == "thin" and held_out(r)} != set()
@@ -192,7 +191,58 @@ def test_pictures_and_masks_must_fit(data, tmp_path):
         read_pair(replace(record, mask=tmp_path / "small.png"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_manifest_may_come_from_a_spreadsheet(tmp_path, encoding):
+    (tmp_path / "manifest.csv").write_text("split,set,image,mask\ntrain,ä,b,c\n", encoding)
+    assert [r.set for r in read_manifest(tmp_path / "manifest.csv")] == ["ä"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("split,set,image,mask\ntrain,ä,b,c\n".encode("latin-1"), "not UTF-8"),
+        ("split,set,image,mask\ntrain,ä,b,c\n".encode("utf-16"), "not UTF-8"),
+        (b"split,set,image,mask\ntrain,a,b,c\ntrain,a,b\n", "line 3 has no mask"),
+        (b"split,set,image,mask\ntrain,a,,c\n", "line 2 has no image"),
+    ],
+)
+def test_manifests_that_cannot_be_read(tmp_path, content, words):
+    (tmp_path / "manifest.csv").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        read_manifest(tmp_path / "manifest.csv")
+
+
+def test_files_of_sixteen_bits(data, tmp_path):
+    record = read_manifest(data / "manifest.csv", "train")[0]
+    image, mask = read_pair(record)
+    deep = replace(record, mask=tmp_path / "m.png", image=tmp_path / "i.png")
+    shutil.copy(record.image, deep.image)
+    for most in (255, 65535):
+        cv2.imwrite(str(deep.mask), mask.astype(np.uint16) * most)
+        np.testing.assert_array_equal(read_pair(deep)[1], mask)
+    cv2.imwrite(str(deep.image), image.astype(np.uint16) * 16)
+    with pytest.raises(InputError, match="has 16 bits a colour") as caught:
+        read_pair(deep)
+    assert "-ot Byte" in caught.value.remedy
+
+
 # ---- labels
+
+
+def test_training_reads_masks_as_all_others_do(data, tmp_path, config):
+    (record,) = read_manifest(data / "manifest.csv", "train")[:1]
+    _, mask = read_pair(record)
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "manifest.csv").write_text(f"split,set,image,mask\ntrain,{record.set},i.png,m.png\n")
+    shutil.copy(record.image, folder / "i.png")
+    samples = CrackDataset(read_manifest(folder / "manifest.csv"), config)
+    cv2.imwrite(str(folder / "m.png"), np.where(mask > 0, 255, 127).astype(np.uint8))
+    _, label = samples.read(samples.by_set[record.set][0])
+    np.testing.assert_array_equal(label == IGNORE, mask == 0)  # open ground is not learned from
+    cv2.imwrite(str(folder / "m.png"), mask)
+    with pytest.raises(InputError, match="its greatest value is 1"):
+        samples.read(samples.by_set[record.set][0])
 
 
 def bar(width_px):
@@ -384,7 +434,7 @@ def test_sets_are_drawn_by_their_weights(data, config, monkeypatch):
         return read_pair(record)
 
     blank = np.full((64, 64, 3), 128, np.uint8)
-    monkeypatch.setattr("crackgeo_training.pictures.data.read_pair", note)
+    monkeypatch.setattr("crackgeo_training.pictures.data.read_label", note)
     monkeypatch.setattr("crackgeo_training.pictures.data.draw_negative", lambda rng, size: blank)
     weights = replace(config.data, set_weight={"thin": 3.0, "wide": 1.0}, procedural_share=0.2)
     dataset = CrackDataset(read_manifest(data / "manifest.csv"), replace(config, data=weights))
@@ -429,7 +479,7 @@ def test_small_pictures_get_others_of_their_set_beside_them(data, config, monkey
         seen.append(record.set)
         return read_pair(record)
 
-    monkeypatch.setattr("crackgeo_training.pictures.data.read_pair", note)
+    monkeypatch.setattr("crackgeo_training.pictures.data.read_label", note)
     height, width = read_pair(read_manifest(data / "manifest.csv", "train")[0])[1].shape
     asked = replace(config.augment, crop_px=height + 8, collage=1.0, inside=True)
     only = replace(config.data, procedural_share=0.0)

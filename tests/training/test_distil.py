@@ -13,7 +13,8 @@ from crackgeo_training.learning import distil
 from crackgeo_training.learning.distil import UnlabelledDataset, load_teacher, taught_loss, teach
 from crackgeo_training.learning.networks import load_network
 from crackgeo_training.learning.train import train
-from crackgeo_training.pictures.data import CrackDataset, read_manifest, scaled
+from crackgeo_training.pictures.data import CrackDataset, scaled
+from crackgeo_training.pictures.records import read_manifest
 from pictures import DarkModel
 from survey import write_raster
 from test_models_cracksam import TINY
@@ -105,7 +106,7 @@ def test_the_teacher_sees_the_pictures_the_pupil_sees(config, unlabelled):
     said = teach(DarkModel(), image[None])
     dark = image.mean(dim=0) * 127.5 + 127.5 < 90
     assert ((said[0, 0] > 0.5) == dark).float().mean() > 0.999
-    with pytest.raises(InputError, match="not an image"):
+    with pytest.raises(InputError, match="cannot be read"):
         UnlabelledDataset(records, config).read(replace(records[0], image=Path("none.png")))
 
 
@@ -143,7 +144,7 @@ def test_crops_must_be_of_the_teachers_size(config):
 
 def test_a_teacher_beside_labels(config, data, tmp_path, unlabelled):
     beside = replace(config, train=replace(config.train, taught_share=0.25))
-    with pytest.raises(InputError, match="not an image"):  # now masks are wanted
+    with pytest.raises(InputError, match="names no mask"):  # now masks are wanted
         train(beside, unlabelled, tmp_path / "none", lambda _: None)
 
     nobody = replace(beside, train=replace(beside.train, teacher=None))

@@ -15,7 +15,7 @@ from crackgeo_training.draw_set import (
     full_cells,
     main,
 )
-from crackgeo_training.pictures.data import read_licences, read_manifest, read_pair
+from crackgeo_training.pictures.records import read_licences, read_manifest, read_pair
 
 
 @pytest.fixture(scope="module")

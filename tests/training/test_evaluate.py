@@ -1,13 +1,14 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 from crackgeo_training.pictures.colours import GREEN, OPEN_SHADE, RED
-from crackgeo_training.pictures.data import Record, read_image
 from crackgeo_training.pictures.pairs import write_label, write_picture
+from crackgeo_training.pictures.records import Record, read_image
 from crackgeo_training.scoring.evaluate import evaluate, find_records, rule_of
 from crackgeo_training.scoring.metrics import ObjectRule
 from crackgeo_training.scoring.report import to_dict, to_markdown, write_report
@@ -159,6 +160,19 @@ def test_undefined_metrics_are_null_and_a_dash(data, tmp_path):
     assert stored[tmp_path.name]["clean"][0] == 0
     assert math.isnan(result.scores[0].metrics["iou_crack"].value)
     assert " - |" in to_markdown(result.scores)
+
+
+def test_a_set_may_be_called_anything(data, tmp_path):
+    records = [replace(r, set="../a|b") for r in find_records(data, "val")]
+    result = evaluate(DarkModel(), records)
+    out = tmp_path / "out"
+    write_report(result, out)
+    paths = write_extremes(out, DarkModel(), result.pictures, 1)
+    assert [path.parent for path in paths] == [out] * 2
+    assert all(path.is_file() for path in paths)
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    rows = [row for row in to_markdown(result.scores).splitlines() if "../a" in row]
+    assert all(r"../a\|b" in row for row in rows)
 
 
 def test_a_panel_shows_right_wrong_and_missed():

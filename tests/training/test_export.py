@@ -11,7 +11,7 @@ from crackgeo_training.export import (
     fitted,
     read_checkpoints,
 )
-from crackgeo_training.pictures.data import read_licences
+from crackgeo_training.pictures.records import read_licences
 from crackgeo_training.scoring.calibrate import Calibration, MaskFit, Reliability
 from crackgeo_training.scoring.card import BEGIN, END, fill_card
 from crackgeo_training.scoring.evaluate import evaluate, find_records

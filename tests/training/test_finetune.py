@@ -19,8 +19,8 @@ from crackgeo_training.finetuning.fit import trained_state
 from crackgeo_training.finetuning.jobs import training_dtype
 from crackgeo_training.finetuning.local_data import load_data
 from crackgeo_training.labelling.blocks import ChipSpec
-from crackgeo_training.pictures.data import read_manifest
 from crackgeo_training.pictures.pairs import write_picture
+from crackgeo_training.pictures.records import read_manifest
 from crackgeo_training.scoring.evaluate import evaluate
 from pictures import DarkModel, write_folder
 from safetensors.torch import save_file
@@ -265,6 +265,12 @@ def test_a_run_does_not_go_on_with_more_pictures(quick, tmp_path, data):
     out = tmp_path / "m.safetensors"
     with pytest.raises(Cancelled):
         finetune(tmp_path / "in", out, spec=SPEC, monitor=stop_at(1))
+    mask = tmp_path / "in" / "masks" / records[1].image.name
+    before = mask.read_bytes()
+    mask.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))  # as long as it was
+    with pytest.raises(UsageError, match="other labels or pictures"):
+        finetune(tmp_path / "in", out, spec=SPEC, resume=True)
+    mask.write_bytes(before)
     add(records[0])
     with pytest.raises(UsageError, match="other labels or pictures"):
         finetune(tmp_path / "in", out, spec=SPEC, resume=True)

@@ -118,6 +118,8 @@ def test_layers_that_cannot_be_compared(truth, tmp_path):
         score_layers(ground, truth)
     with pytest.raises(UsageError, match="positive"):
         score_layers(truth, truth, tolerances_m=(0.0,))
+    with pytest.raises(UsageError, match="positive"):
+        score_layers(truth, truth, tolerances_m=(0.01, float("nan")))
 
 
 def test_a_site_grid_in_feet_is_compared_in_metres(tmp_path):

@@ -6,7 +6,7 @@ from crackgeo_training.finetuning import local_calibration
 from crackgeo_training.finetuning.bases import Base
 from crackgeo_training.finetuning.local_calibration import recalibrated
 from crackgeo_training.finetuning.local_data import LocalData
-from crackgeo_training.pictures.data import read_manifest
+from crackgeo_training.pictures.records import read_manifest
 from pictures import DarkModel
 
 from crackgeo.models.compact import HEAD_BIAS, CompactNet

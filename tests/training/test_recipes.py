@@ -8,8 +8,9 @@ from crackgeo_training.finetuning.bases import Base, unfreeze
 from crackgeo_training.finetuning.local_data import AUGMENT, BASE_SAYS, LocalData, LocalSamples
 from crackgeo_training.finetuning.paper_data import PaperSamples, turned
 from crackgeo_training.finetuning.recipes import COMPACT, PAPER, paper_loss, schedule
-from crackgeo_training.pictures.data import Record, read_manifest, to_tensor
+from crackgeo_training.pictures.data import to_tensor
 from crackgeo_training.pictures.pairs import read_label, write_label, write_picture
+from crackgeo_training.pictures.records import Record, read_manifest
 from test_models_cracksam import TINY
 
 from crackgeo.errors import UsageError

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from crackgeo_training.pictures.data import Record
 from crackgeo_training.pictures.pairs import write_label, write_picture
+from crackgeo_training.pictures.records import Record
 from crackgeo_training.scoring.evaluate import evaluate, predicted
 from crackgeo_training.scoring.metrics import LEVELS, ObjectRule, score, sweep_thresholds
 from crackgeo_training.scoring.noise import disturb

@@ -10,6 +10,7 @@ import torch
 from crackgeo_training.config import load_config
 from crackgeo_training.learning import watch
 from crackgeo_training.learning.averaging import mean_weights
+from crackgeo_training.learning.checkpoints import read_state
 from crackgeo_training.learning.losses import crack_loss
 from crackgeo_training.learning.networks import build_network
 from crackgeo_training.learning.train import rate_factor, train
@@ -313,6 +314,24 @@ def test_a_run_may_start_from_another_checkpoint(data, config, tmp_path):
     state = torch.load(tmp_path / "run" / "checkpoint.pt")
     assert state["iteration"] == 0
     assert same(state["net"], given)
+
+
+def test_a_start_that_is_not_there_is_said_in_a_resumed_run_too(data, config, tmp_path):
+    now, nothing = Monitor(is_cancelled=lambda: True), [tmp_path / "none.pt"]
+    with pytest.raises(ModelError, match=r"none\.pt: not a checkpoint") as caught:
+        train(config, data, tmp_path / "run", lambda _: None, now, nothing)
+    assert "--start" in caught.value.remedy
+    with pytest.raises(Cancelled):
+        train(config, data, tmp_path / "run", lambda _: None, now)
+    with pytest.raises(UsageError, match=r"none\.pt: no such file"):
+        train(config, data, tmp_path / "run", lambda _: None, now, nothing)
+
+
+def test_what_torch_advises_is_not_handed_on(tmp_path):
+    torch.save({"ema": print, "iteration": 1}, tmp_path / "odd.pt")
+    with pytest.raises(ModelError) as caught:
+        read_state(tmp_path / "odd.pt")
+    assert "weights_only" not in str(caught.value)
 
 
 def test_a_run_may_start_from_the_shipped_model(data, config, tmp_path):

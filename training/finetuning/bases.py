@@ -16,7 +16,7 @@ from crackgeo.models.catalogue import digests
 from crackgeo.models.checkpoint import model_metadata, read_cracksam, start_training
 from crackgeo.models.compact import CompactNet, restore_compact
 from crackgeo.models.deltas import DeltaSpec
-from crackgeo.models.modelfile import ModelFile, open_model_file, save_model, write_tensors
+from crackgeo.models.modelfile import NORMALISATIONS, open_model_file, save_model, write_tensors
 from crackgeo.models.protocol import ModelInfo, Segmenter
 from crackgeo.models.registry import find_model
 from crackgeo.models.runtime import Scaling, TorchSegmenter
@@ -115,7 +115,7 @@ def load_base(name_or_path: str) -> Base:
         unfreeze_head(network)
     else:
         network = restore_compact(file.tensors())
-    return Base(network, file.info, _scaling(file))
+    return Base(network, file.info, Scaling.of(file))
 
 
 def start_cracksam(sam: str, delta: DeltaSpec) -> Base:
@@ -130,7 +130,7 @@ def start_cracksam(sam: str, delta: DeltaSpec) -> Base:
     network = start_training(read_weights(path), delta)
     found = digests(path).sha256
     info = ModelInfo("cracksam", found, metadata={"sam_file": path.name, "sam_sha256": found})
-    return Base(network, info, Scaling(1 / 255, 0.0))
+    return Base(network, info, Scaling(*NORMALISATIONS["zero-to-one"]))
 
 
 def start_peer(name: str, pretrained: bool = False, tile_px: int = TILE_PX, **sizes: Any) -> Base:
@@ -138,7 +138,7 @@ def start_peer(name: str, pretrained: bool = False, tile_px: int = TILE_PX, **si
     network = build_peer(name, pretrained, **sizes)
     start = f"{name} {'ImageNet' if pretrained else 'random'} {sorted(sizes.items())}"
     info = ModelInfo(name, sha256(start.encode()).hexdigest(), tile_px=tile_px)
-    return Base(network, info, Scaling(1 / 255, 0.0))
+    return Base(network, info, Scaling(*NORMALISATIONS["zero-to-one"]))
 
 
 def unfreeze_head(network: CrackSam) -> None:
@@ -177,8 +177,3 @@ def save_delta(path: Path, base: Base, said: dict[str, str], overwrite: bool) ->
     story |= {"format": DELTA_FORMAT, "name": path.stem}
     with atomic_output(path, overwrite) as part:
         write_tensors(part, learned, story)
-
-
-def _scaling(file: ModelFile) -> Scaling:
-    factor, offset = file.normalisation
-    return Scaling(factor, offset, file.temperature)

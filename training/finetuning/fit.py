@@ -26,7 +26,13 @@ from crackgeo.files import output_errors
 from crackgeo.monitor import SILENT, Monitor
 
 from ..learning.checkpoints import StateDict, on_device, read_checkpoint, save_checkpoint
-from ..learning.stepping import average_into, check_loss, memory_errors, set_rates
+from ..learning.stepping import (
+    average_into,
+    check_loss,
+    memory_errors,
+    set_rates,
+    told_plainly,
+)
 from .events import EventWriter
 
 Samples = Dataset[tuple[Tensor, Tensor]]
@@ -170,12 +176,13 @@ def _batches(run: _Run) -> Iterator[tuple[Tensor, Tensor]]:
     each = run.spec.batch * run.spec.accumulate
     rest = Subset(run.job.samples, range(run.iteration * each, run.spec.iterations * each))
     # with chance of its own: it would take a number from torch's, and a resumed run one more
-    yield from DataLoader(
+    loader = DataLoader(
         rest,
         batch_size=run.spec.batch,
         num_workers=run.spec.workers,
         generator=torch.Generator(),
     )
+    yield from told_plainly(iter(loader))
 
 
 class _Run:
@@ -263,7 +270,7 @@ class _Run:
         if state["fingerprint"] != self.fingerprint:
             raise UsageError(
                 f"{self.folder}: the run there was begun with other data or options",
-                "give the same command, or begin anew with --overwrite",
+                "give the same command, or begin anew with --overwrite and without --resume",
             )
         self.job.network.load_state_dict(state["trained"], strict=False)
         self.job.optimizer.load_state_dict(state["optimizer"])

@@ -16,6 +16,7 @@ from crackgeo.models.protocol import Segmenter
 from crackgeo.models.sam import CrackSam
 from crackgeo.monitor import SILENT, Monitor
 
+from ..pictures.records import checksum
 from ..scoring.evaluate import Evaluation, evaluate
 from ..scoring.sheets import write_sheet
 from .bases import Base, unfreeze
@@ -190,7 +191,7 @@ def _sheet(path: Path, segmenter: Segmenter, data: LocalData) -> None:
 def fingerprint(base: Base, data: LocalData, spec: FinetuneSpec, dtype: torch.dtype) -> str:
     """Stands for all that decides about the weights, with file names but without their folders."""
     pictures = [
-        [(r.set, r.image.name, r.image.stat().st_size, r.mask.stat().st_size) for r in part]
+        [(r.set, r.image.name, checksum(r.image), checksum(r.mask)) for r in part]
         for part in (data.train, data.val, data.replay, data.replay_val)
     ]
     told = {name: value for name, value in asdict(spec).items() if name != "recalibrate"}

@@ -16,8 +16,9 @@ from crackgeo.errors import InputError
 from ..config import AugmentConfig
 from ..labelling.blocks import TRAIN, VAL
 from ..pictures.augment import augment
-from ..pictures.data import Record, read_manifest, to_tensor
+from ..pictures.data import to_tensor
 from ..pictures.pairs import has_crack, read_label
+from ..pictures.records import Record, read_manifest
 
 BASE_SAYS = 254  # label value: the target is what the base model says, not a mask
 MAX_JUDGED = 40  # pictures of a validation, so that judging takes a small part of the time

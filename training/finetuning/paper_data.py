@@ -14,8 +14,9 @@ from torch.utils.data import Dataset
 
 from crackgeo.specs import TILE_PX
 
-from ..pictures.data import IGNORE, Record, to_tensor
+from ..pictures.data import to_tensor
 from ..pictures.pairs import read_label
+from ..pictures.records import IGNORE, Record
 
 TURNED, TILTED = 0.5, 0.25  # shares of the samples (Ge et al. 2024); the rest stays
 TILT_DEG = 20.0

@@ -19,7 +19,7 @@ from crackgeo.models.compact import CompactNet
 
 from ..learning.losses import crack_loss
 from ..learning.stepping import keep_norms
-from ..pictures.data import IGNORE
+from ..pictures.records import IGNORE
 from .bases import Base
 from .local_data import BASE_SAYS
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pictures.data import Record
 from ..pictures.pairs import read_label
+from ..pictures.records import Record
 
 REACH_PX = 16
 LEAST_SHIFT_PX = 3.0  # a hand is no surer than this

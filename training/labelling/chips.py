@@ -29,8 +29,8 @@ from crackgeo.monitor import SILENT, Monitor
 from crackgeo.raster import ImageRaster, header_checksum, open_image
 from crackgeo.specs import BandSpec
 
-from ..pictures.data import IGNORE, Record, check_sizes, read_image, read_manifest
 from ..pictures.pairs import write_label, write_picture
+from ..pictures.records import IGNORE, Record, check_sizes, checksum, read_image, read_manifest
 from .alignment import Shift, find_shift
 from .blocks import TRAIN, VAL, Chip, ChipSpec, plan_chips
 from .contact import write_contact_sheet
@@ -123,6 +123,11 @@ def make_chips(
     """
     given = _Given(source, labels, area, label_spec, chip_spec, bands, gsd_m)
     check_apart([output], [source, labels, area])
+    if (source / SUMMARY).is_file():
+        raise UsageError(
+            f"{source}: holds chips already; split anew, what was learned from would judge",
+            "give it to `crackgeo finetune --data` or `crackgeo evaluate --data` as it is",
+        )
     heard: list[str] = []
 
     def hear(message: str) -> None:
@@ -212,8 +217,7 @@ class _Given:
             with self.opened() as (_, found, chips):
                 return self.digest_of(found, chips)
         pairs = [
-            (p.split, p.name, p.image.stat().st_size, p.mask.stat().st_size)
-            for p in list_pairs(self.source)
+            (p.split, p.name, checksum(p.image), checksum(p.mask)) for p in list_pairs(self.source)
         ]
         return sha256(repr((self.spec, pairs)).encode()).hexdigest()
 

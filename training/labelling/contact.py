@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..pictures.colours import GREEN, shaded
-from ..pictures.data import Record
 from ..pictures.pairs import read_label, write_picture
+from ..pictures.records import Record
 
 CELL_PX = 224
 COLUMNS = 6

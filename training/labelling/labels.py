@@ -34,7 +34,7 @@ from crackgeo.ground import pixel_size_m, small_units
 from crackgeo.monitor import SILENT, Monitor
 from crackgeo.specs import VectorSpec
 
-from ..pictures.data import IGNORE
+from ..pictures.records import IGNORE
 
 Shapes = NDArray[np.object_]
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from crackgeo.errors import InputError
 
-from ..pictures.data import read_grey
 from ..pictures.pairs import PICTURES, match_masks, to_label
+from ..pictures.records import read_grey
 from .blocks import TRAIN, VAL
 
 _SPLITS = (TRAIN, VAL, "test")

@@ -14,6 +14,7 @@ from crackgeo.errors import ModelError
 from crackgeo.files import atomic_output, output_errors, remove_leftovers
 
 CHECKPOINT_SUFFIX = ".pt"
+_ANEW = "remove it to begin anew, or name another folder with -o"
 StateDict = dict[str, Tensor]
 
 
@@ -36,15 +37,14 @@ def on_device(state: StateDict, device: torch.device) -> StateDict:
     return {name: value.to(device) for name, value in state.items()}
 
 
-def read_state(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of `crackgeo train`.
+def read_state(path: Path, remedy: str = _ANEW) -> dict[str, Any]:
+    """Read a checkpoint of `crackgeo train`; `remedy` is what to do where it is none.
 
     Raises
     ------
     ModelError
         It is missing, broken, or another program's.
     """
-    remedy = "remove it to begin anew, or name another folder with -o"
     return read_checkpoint(path, ("ema", "iteration"), "crackgeo train", remedy)
 
 
@@ -61,5 +61,6 @@ def read_checkpoint(path: Path, keys: tuple[str, ...], command: str, remedy: str
         for key in keys:
             state[key]
     except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not a checkpoint of {command} ({error})", remedy) from error
+        reason = str(error).split("\n")[0].split(". ")[0]  # what torch goes on to advise is unsafe
+        raise ModelError(f"{path}: not a checkpoint of {command} ({reason})", remedy) from error
     return state

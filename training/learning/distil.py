@@ -22,7 +22,8 @@ from crackgeo.models.compact import without_outline
 from crackgeo.models.protocol import Segmenter
 from crackgeo.models.registry import load_model
 
-from ..pictures.data import CrackDataset, Record, read_image
+from ..pictures.data import CrackDataset
+from ..pictures.records import Record, read_image
 from .checkpoints import CHECKPOINT_SUFFIX, read_state
 from .networks import load_network
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..pictures.data import CORE, IGNORE
+from ..pictures.data import CORE
+from ..pictures.records import IGNORE
 
 
 def crack_loss(

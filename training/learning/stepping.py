@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from crackgeo.errors import ModelError, ResourceError
+from crackgeo.errors import CrackgeoError, ModelError, ResourceError
 from crackgeo.models.memory import is_out_of_memory
+
+Batch = TypeVar("Batch")
+_OF_A_WORKER = re.compile(
+    r"\ACaught .*^crackgeo\.errors\.\w+: (?P<message>.*?)(?:\n  remedy: (?P<remedy>.*?))?\s*\Z",
+    re.DOTALL | re.MULTILINE,
+)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
     """Give each group of parameters this share of its full rate, which it holds as `base_lr`."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
+
+
+def told_plainly(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches; an error of ours in a process that reads them comes as it was raised.
+
+    torch hands on its type with a traceback as the message.
+    """
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except CrackgeoError as error:
+            found = _OF_A_WORKER.search(error.message)
+            if found is None:
+                raise
+            raise type(error)(found["message"], found["remedy"] or "") from None
+        yield batch
 
 
 def keep_norms(network: nn.Module) -> None:

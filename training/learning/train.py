@@ -23,16 +23,18 @@ from crackgeo.models.modelfile import read_tensors
 from crackgeo.monitor import SILENT, Monitor
 
 from ..config import Config, TrainConfig
-from ..pictures.data import CrackDataset, Record, read_manifest, scaled, training_records
+from ..pictures.data import CrackDataset, scaled, training_records
+from ..pictures.records import Record, read_manifest
 from .averaging import mean_weights
 from .checkpoints import StateDict, on_device, read_state, save_checkpoint
 from .distil import UnlabelledDataset, load_teacher, taught_loss
 from .losses import crack_loss
 from .networks import build_network, load_pretrained
-from .stepping import average_into, check_loss, keep_norms, memory_errors, set_rates
+from .stepping import average_into, check_loss, keep_norms, memory_errors, set_rates, told_plainly
 from .watch import LOSS_LOG, Watch, some_of_each
 
 Report = Callable[[str], None]
+_START = "check the path given to --start"
 
 
 def train(
@@ -135,7 +137,7 @@ def _loop(
     losses: list[float] = []
     batches = iter(loader)
     run.recall_chance()  # of which the loader has taken a number
-    for sample in batches:
+    for sample in told_plainly(batches):
         monitor.step("train", run.iteration, last)
         with memory_errors("set a smaller batch in [train], or take --device cpu"):
             losses.append(run.step(*sample))
@@ -172,6 +174,9 @@ class _Run:
         names, crop_px = config.train.teachers, config.augment.crop_px
         self.teachers = [load_teacher(name, crop_px, device) for name in names]
         if checkpoint.exists():
+            for path in start:
+                if not path.is_file():
+                    raise UsageError(f"{path}: no such file", _START)
             self._load()
         else:
             if start:
@@ -311,7 +316,7 @@ def _outline_of(weights: Mapping[str, Tensor]) -> StateDict:
 def _weights_of(path: Path) -> StateDict:
     if path.suffix == ".safetensors":
         return read_tensors(path)
-    ema: StateDict = read_state(path)["ema"]
+    ema: StateDict = read_state(path, _START)["ema"]
     return ema
 
 

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from crackgeo.files import output_errors
+from crackgeo.models.modelfile import NORMALISATIONS
 from crackgeo.models.protocol import ModelInfo, Segmenter
 from crackgeo.models.runtime import Scaling, TorchSegmenter
 
-from ..pictures.data import Record
+from ..pictures.records import Record
 from ..scoring.evaluate import Evaluation, evaluate
 from ..scoring.report import COLUMNS
 from ..scoring.sheets import write_sheet
@@ -28,7 +29,7 @@ from .networks import load_network
 
 LOSS_LOG, SCORE_LOG, CURVES, SHEETS = "log.csv", "val.csv", "curves.png", "sheets"
 METRICS = ("iou", "f1_2px", "cliou_4px")
-SCALING = Scaling(1 / 127.5, -1.0)  # as `pictures.data.to_tensor`
+SCALING = Scaling(*NORMALISATIONS["minus-one-to-one"])  # as `pictures.data.to_tensor`
 
 
 def some_of_each(records: Sequence[Record], count: int) -> list[Record]:

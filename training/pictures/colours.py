@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .data import IGNORE
+from .records import IGNORE
 
 GREEN, RED, BLUE = (40, 200, 60), (230, 40, 30), (40, 110, 255)  # right, invented, missed
 OPEN_SHADE = 0.35  # ground that nobody labelled is darkened

@@ -1,4 +1,4 @@
-"""Labelled crack images: reading a manifest, drawing training samples that can be repeated.
+"""Training samples of labelled pictures that can be drawn again.
 
 A sample is a pure function of (seed, index), so a run that was interrupted goes on with the
 very samples it would have seen.
@@ -6,11 +6,9 @@ very samples it would have seen.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -27,117 +25,12 @@ from ..drawing.scenes import draw_negative
 from .augment import augment_beside
 from .centrelines import centrelines
 from .narrow import narrow
+from .pairs import has_crack, read_label
+from .records import IGNORE, Pair, Record, read_manifest
 
-Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # an image and its label
-
-IGNORE = 255  # label value of pixels that are not learned from
 CORE = 2  # label value of crack pixels on or beside the centreline
 NEAR_PX = 8
 HOLD_OUT_PARTS = 4  # one picture in so many is set apart
-
-
-@dataclass(frozen=True)
-class Record:
-    """One labelled image of a manifest."""
-
-    split: str
-    set: str
-    image: Path
-    mask: Path
-
-
-def read_manifest(path: Path, split: str | None = None) -> list[Record]:
-    """Read the rows of a manifest, of one split where given.
-
-    Raises
-    ------
-    InputError
-        The manifest is missing, lacks a column, or names no image of that split.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such manifest", remedy="give the data folder with --data")
-    with path.open(newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
-    try:
-        records = [
-            Record(r["split"], r["set"], path.parent / r["image"], path.parent / r["mask"])
-            for r in rows
-            if split in (None, r["split"])
-        ]
-    except KeyError as error:
-        raise InputError(f"{path}: column {error} is missing") from error
-    if not records:
-        raise InputError(f"{path}: no image of split {split!r}")
-    return records
-
-
-def read_licences(path: Path, split: str) -> dict[str, dict[str, str | int]]:
-    """How many pictures each set of a split has, and under which licence the manifest lists it."""
-    sets: dict[str, dict[str, str | int]] = {}
-    with path.open(newline="", encoding="utf-8") as lines:
-        for row in csv.DictReader(lines):
-            if row["split"] == split:
-                licence = row.get("licence") or "not stated"
-                entry = sets.setdefault(row["set"], {"images": 0, "licence": licence})
-                entry["images"] = int(entry["images"]) + 1
-    return dict(sorted(sets.items()))
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image as RGB uint8 `[H, W, 3]`.
-
-    Raises
-    ------
-    InputError
-        It is missing, or no image.
-    """
-    image = _read(path, cv2.IMREAD_COLOR)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def read_grey(path: Path) -> NDArray[np.uint8]:
-    """Read a mask as its file has it, uint8 `[H, W]`; errors as `read_image`."""
-    return _read(path, cv2.IMREAD_GRAYSCALE)
-
-
-def _read(path: Path, kind: int) -> NDArray[np.uint8]:
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)  # OpenCV opens not every name on Windows
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})", "check the path") from error
-    image = cv2.imdecode(data, kind) if len(data) else None
-    if image is None:
-        raise InputError(f"{path}: not an image, or damaged")
-    return np.asarray(image, np.uint8)
-
-
-def read_files(record: Record) -> Pair:
-    """Read an image as RGB `[H, W, 3]` and its mask as its file has it `[H, W]`, both uint8.
-
-    Raises
-    ------
-    InputError
-        A file is missing or no image, or their sizes differ.
-    """
-    image, mask = read_image(record.image), read_grey(record.mask)
-    check_sizes(image, mask, record.mask)
-    return image, mask
-
-
-def check_sizes(image: NDArray[np.uint8], mask: NDArray[np.uint8], path: Path) -> None:
-    """Raise InputError that names the mask's file if it is not of the size of its picture."""
-    (height, width), (rows, cols) = image.shape[:2], mask.shape
-    if (height, width) != (rows, cols):
-        raise InputError(
-            f"{path}: the mask has {cols} x {rows} pixels, its picture {width} x {height}",
-            "make the mask anew, of the picture's size",
-        )
-
-
-def read_pair(record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Read an image as RGB `[H, W, 3]` and its mask as 0 or 1 `[H, W]`; errors as `read_files`."""
-    image, mask = read_files(record)
-    return image, (mask > 127).astype(np.uint8)
 
 
 def loosen(mask: NDArray[np.uint8], rim_px: float) -> NDArray[np.uint8]:
@@ -165,7 +58,7 @@ def held_out(record: Record, parts: int = HOLD_OUT_PARTS) -> bool:
 
 def crack_free(records: Sequence[Record]) -> list[Record]:
     """The held-out pictures without a crack pixel."""
-    return [r for r in records if held_out(r) and not read_pair(r)[1].any()]
+    return [r for r in records if held_out(r) and not has_crack(r)]
 
 
 def mark_core(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -237,10 +130,12 @@ class CrackDataset(Dataset[tuple[Tensor, ...]]):
 
     def read(self, record: Record) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """One picture and its label, without what loose masks say about the outline."""
-        image, label = read_pair(record)
+        image, marked = read_label(record)
+        label = (marked == 1).astype(np.uint8)
         if record.set in self.config.data.narrow_sets:
             label = narrow(image, label, IGNORE, self.config.train.learn == "outline")
-        return image, loosen(label, self.config.data.loose_px.get(record.set, 0.0))
+        label = loosen(label, self.config.data.loose_px.get(record.set, 0.0))
+        return image, np.where(marked == IGNORE, np.uint8(IGNORE), label)
 
     def __len__(self) -> int:
         return self.config.train.last * self.config.train.batch

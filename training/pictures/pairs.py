@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from crackgeo.errors import InputError
 from crackgeo.files import output_errors
 
-from .data import IGNORE, Record, read_files, read_grey
+from .records import IGNORE, Record, read_files, read_grey
 
 PICTURES = (".webp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 UNKNOWN = 127  # in a mask file; a reader that knows no open ground takes it for background

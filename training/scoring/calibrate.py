@@ -17,10 +17,10 @@ from scipy.special import expit
 
 from crackgeo.models.protocol import Segmenter
 from crackgeo.monitor import SILENT, Monitor
-from crackgeo.specs import VectorSpec
+from crackgeo.specs import TILE_PX, VectorSpec
 
 from ..drawing.scenes import draw_negative
-from ..pictures.data import IGNORE, Record
+from ..pictures.records import IGNORE, Record
 from .evaluate import predicted_labels
 from .objects import HIGHS, LOWS, MIN_LENGTHS_PX, LineTable, line_table
 from .predict_images import predict_images
@@ -28,7 +28,6 @@ from .widths import WidthErrors, width_pairs, width_summary
 
 STAGE = "calibrate"
 DRAWN = 48
-DRAWN_PX = 448
 OUTLINED_SETS = ("deepcrack",)
 DRAWN_SEED = 90210  # training draws with its own seed, so these scenes are new to the model
 MAX_TEMPERATURE = 5.0  # and its inverse: beyond, the model is broken, not uncalibrated
@@ -92,7 +91,7 @@ class Calibration:
 def drawn_negatives(count: int = DRAWN) -> Iterator[NDArray[np.uint8]]:
     """Drawn scenes without a crack, uint8 `[448, 448, 3]`."""
     for i in range(count):
-        yield draw_negative(np.random.default_rng((DRAWN_SEED, i)), DRAWN_PX)
+        yield draw_negative(np.random.default_rng((DRAWN_SEED, i)), TILE_PX)
 
 
 @dataclass(frozen=True)

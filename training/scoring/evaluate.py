@@ -13,8 +13,8 @@ from crackgeo.errors import InputError
 from crackgeo.models.protocol import ModelInfo, Segmenter
 from crackgeo.monitor import SILENT, Monitor
 
-from ..pictures.data import IGNORE, Record, read_manifest
 from ..pictures.pairs import match_masks, read_label
+from ..pictures.records import IGNORE, Record, read_manifest
 from .metrics import (
     Estimate,
     ObjectRule,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def score_layers(
     UsageError
         No tolerance, or one that is not positive.
     """
-    if tolerances_m is not None and (not tolerances_m or min(tolerances_m) <= 0):
+    if tolerances_m is not None and not (tolerances_m and all(0 < t < inf for t in tolerances_m)):
         raise UsageError("a tolerance must be positive", "e.g. --tolerance 0.01,0.02")
     layers = [
         read_features(found, LabelSpec(), monitor, "FOUND.gpkg", may_be_empty=True),

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from crackgeo.specs import VectorSpec
+
 from ..pictures.centrelines import centrelines
 
 Mask = NDArray[np.bool_]
@@ -37,9 +39,9 @@ class ObjectRule:
     mask_at : pixel masks are p >= mask_at, whatever the network; 0.5 is argmax, as published
     """
 
-    threshold: float = 0.5
-    threshold_low: float = 0.25
-    min_length_px: float = 20.0
+    threshold: float = VectorSpec.threshold
+    threshold_low: float = VectorSpec.threshold_low
+    min_length_px: float = VectorSpec.min_length_px
     mask_at: float = 0.5
 
 

@@ -53,7 +53,8 @@ def _table(scores: Sequence[SetScore], names: Sequence[str], intervals: bool) ->
     lines.append("|---" * (len(shown) + 2) + "|")
     for item in scores:
         cells = [_cell(item, name, intervals) for name in shown]
-        lines.append(f"| {item.set} | {item.images} | " + " | ".join(cells) + " |")
+        name = item.set.replace("|", "\\|")
+        lines.append(f"| {name} | {item.images} | " + " | ".join(cells) + " |")
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,14 +14,15 @@ from crackgeo.files import output_errors
 from crackgeo.models.protocol import Segmenter
 
 from ..pictures.colours import BLUE, GREEN, RED, shaded
-from ..pictures.data import IGNORE, Record
 from ..pictures.pairs import read_label, write_picture
+from ..pictures.records import IGNORE, Record
 from .evaluate import PictureScore
 from .predict_images import predict_images
 
 Picture = NDArray[np.uint8]
 CAPTION_PX = 16
 GAP_PX = 4
+_UNSAFE = re.compile(r"[^\w.-]+|^\.+")  # in a file's name: a set may be called anything
 
 
 def panel(
@@ -103,7 +105,7 @@ def write_extremes(
     for name in sorted({picture.record.set for picture in pictures}):
         ranked = sorted((p for p in pictures if p.record.set == name), key=lambda p: p.f1_2px)
         for kind, chosen in (("worst", ranked[:count]), ("best", ranked[::-1][:count])):
-            path = folder / f"{name}_{kind}.png"
+            path = folder / f"{_UNSAFE.sub('_', name)}_{kind}.png"
             captions = [
                 f"{p.record.image.stem}  IoU {p.iou:.3f}  2 px F1 {p.f1_2px:.3f}" for p in chosen
             ]
