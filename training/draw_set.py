@@ -37,6 +37,7 @@ PHOTOGRAPHS = (  # the files within the package, so nothing is fetched
 FREE = "public domain or CC0 (shipped with scikit-image)"
 LICENCE = "drawn by crackgeo, no rights reserved"
 WALL_PX = 600
+PAVEMENT_SHAPE = 1800, 2400
 CELL_PX = 500  # of a pavement
 STEP_PX = 50  # between the places that are tried for a cell
 LEAST_DATA = 0.98  # cells with more emptiness are left out
@@ -79,9 +80,9 @@ def write_wall(output: Path, seed: int) -> list[str]:
     return _write(output, f"wall_{seed:05d}.png", wall.rgb, wall.cover)
 
 
-def write_cells(output: Path, seed: int, shape: tuple[int, int] = (1800, 2400)) -> list[list[str]]:
+def write_cells(output: Path, seed: int) -> list[list[str]]:
     """Draw one pavement and write its cells; gives the paths of each image and mask."""
-    pavement = draw_pavement(seed, shape)
+    pavement = draw_pavement(seed, PAVEMENT_SHAPE)
     rows = []
     for top, left in full_cells(pavement.alpha > 0):
         cell = np.s_[top : top + CELL_PX, left : left + CELL_PX]

@@ -180,11 +180,11 @@ class Child:
             self._process.wait(seconds)
         return self.exit_code is not None
 
-    def stop(self, grace_s: float = GRACE_S) -> None:
-        """Ask it to end by closing its stdin; kill it and its children after `grace_s`."""
+    def stop(self) -> None:
+        """Ask it to end by closing its stdin; kill it and its children after `GRACE_S`."""
         with suppress(OSError):
             self._process.stdin.close()  # type: ignore[union-attr]
-        self.wait(grace_s)
+        self.wait(GRACE_S)
         _kill_tree(self._process)
         if not self.wait(POLL_S):  # dead, but a busy system takes its time to clear it away
             threading.Thread(target=self._process.wait, daemon=True).start()

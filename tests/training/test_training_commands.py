@@ -1,11 +1,15 @@
 import json
 import os
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
+import click
 import crackgeo_training.learning.train
 import pytest
 from crackgeo_training.config import load_config
+from crackgeo_training.finetuning.jobs import FinetuneSpec
+from crackgeo_training.labelling.blocks import ChipSpec
 from pictures import DarkModel
 
 from crackgeo import cli
@@ -81,6 +85,25 @@ def test_evaluate_says_what_is_wrong(data, dark, capsys, tmp_path):
     assert "manifest.csv" in capsys.readouterr().err
     assert cli.run(["evaluate", "--data", str(data), "--set", "moon"]) == 3
     assert "there are: thin, wide" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "spec", "names"),
+    [
+        ("finetune", FinetuneSpec, {f.name: f.name for f in fields(FinetuneSpec)}),
+        ("chips", ChipSpec, {"chip_px": "size_px", "val_share": "val_share"}),
+    ],
+)
+def test_the_commands_have_the_defaults_of_what_they_call(command, spec, names):
+    found = cli.cli.get_command(click.Context(cli.cli), command)
+    options = {p.name: p.default for p in found.params}
+    defaults = {f.name: f.default for f in fields(spec)}
+    compared = [
+        option for option, name in names.items() if option in options and defaults[name] is not None
+    ]
+    assert len(compared) >= 2
+    for option in compared:
+        assert options[option] == defaults[names[option]], option
 
 
 def test_without_the_training_extra(monkeypatch, capsys, tmp_path):

@@ -50,10 +50,10 @@ def loosen(mask: NDArray[np.uint8], rim_px: float) -> NDArray[np.uint8]:
     return label
 
 
-def held_out(record: Record, parts: int = HOLD_OUT_PARTS) -> bool:
+def held_out(record: Record) -> bool:
     """Whether a picture is set apart; depends on its file name alone."""
     digest = hashlib.sha256(record.image.name.encode()).digest()
-    return int.from_bytes(digest[:4], "big") % parts == 0
+    return int.from_bytes(digest[:4], "big") % HOLD_OUT_PARTS == 0
 
 
 def crack_free(records: Sequence[Record]) -> list[Record]:

@@ -315,13 +315,12 @@ def choose_rule(
     sets: Sequence[str],
     cracked: Sequence[tuple[NDArray[np.float64], list[LineTable]]],
     free: Sequence[tuple[NDArray[np.float64], list[LineTable]]],
-    target: float = CLEAN_TARGET,
 ) -> tuple[float, float, float, float, float]:
     """Thresholds and shortest length that keep crack-free pictures clean and lose least.
 
     The rule with the greatest sum of mask IoU and centreline F1, both averaged over sets,
     less `DIRT_COST` for every share of crack-free pictures with an object beyond
-    1 - `target`.
+    1 - `CLEAN_TARGET`.
 
     Returns
     -------
@@ -337,7 +336,7 @@ def choose_rule(
                 empty = [not table[1][k].kept(high, shortest).any() for table in free]
                 clean = float(np.mean(empty)) if free else 1.0
                 f1 = _line_f1(names, sets, [t[1][k] for t in cracked], high, shortest)
-                rank = iou + f1 - DIRT_COST * max(0.0, target - clean)
+                rank = iou + f1 - DIRT_COST * max(0.0, CLEAN_TARGET - clean)
                 if best is None or rank > best[0]:
                     best = (rank, (high, low, shortest, clean, f1))
     assert best is not None

@@ -240,14 +240,14 @@ METRICS: dict[str, Callable[[Sums], NDArray[np.float64]]] = {
 }
 
 
-def summarise(scored: Sequence[Scored], seed: int = 0) -> dict[str, Estimate]:
+def summarise(scored: Sequence[Scored]) -> dict[str, Estimate]:
     """All metrics over pictures, with percentile bootstrap intervals (Efron 1979).
 
     `ods` is the best pooled F1 at one threshold for all pictures, `ods_threshold` that
     threshold; `ois` chooses the threshold picture by picture.
     """
     n = len(scored)
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
     weights = np.vstack([np.ones(n), draws])  # the first row is the sample itself
     names = list(scored[0].parts)
     table = np.array([[s.parts[name] for name in names] for s in scored])
