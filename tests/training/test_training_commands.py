@@ -98,9 +98,7 @@ def test_the_commands_have_the_defaults_of_what_they_call(command, spec, names):
     found = cli.cli.get_command(click.Context(cli.cli), command)
     options = {p.name: p.default for p in found.params}
     defaults = {f.name: f.default for f in fields(spec)}
-    compared = [
-        option for option, name in names.items() if option in options and defaults[name] is not None
-    ]
+    compared = [option for option, name in names.items() if option in options and defaults[name]]
     assert len(compared) >= 2
     for option in compared:
         assert options[option] == defaults[names[option]], option
