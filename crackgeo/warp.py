@@ -8,17 +8,12 @@ its own grid, and its pixels are interpolated afterwards.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .grid import Floats, Grid, Window
 from .raster import RGB, ImageRaster
 from .reproject import PixelMap
 
 _BLOCK_PX = 512  # interpolated at once; bounds what a turned image is read for it
-_STEPS = 64  # a place is known to this part of a pixel, so that sums are of whole numbers
-_FULL_SHARE = _STEPS**2
-
-Ints = NDArray[np.int64]
 
 
 class WarpedImage:
@@ -94,6 +89,8 @@ class WarpedImage:
         needed = _needed(cols, rows, self._image.grid.window)
         if needed is None:
             return np.zeros((*cols.shape, 3), np.uint8), np.zeros(cols.shape, np.bool_)
+        from .interpolation import interpolate  # numba: not before it is needed
+
         pixels, valid = self._image.read(needed)
         return interpolate(pixels, valid, cols - needed.col, rows - needed.row)
 
@@ -120,43 +117,3 @@ def _needed(cols: Floats, rows: Floats, whole: Window) -> Window | None:
     height = int(np.ceil(rows[near].max())) + 1 - row
     width = int(np.ceil(cols[near].max())) + 1 - col
     return Window(row, col, height, width).intersect(whole)
-
-
-def interpolate(
-    pixels: NDArray[np.uint8], valid: NDArray[np.bool_], cols: Floats, rows: Floats
-) -> RGB:
-    """Bilinear interpolation between the valid pixels.
-
-    Parameters
-    ----------
-    pixels, valid : uint8 `[H, W, 3]` and bool `[H, W]`
-    cols, rows : float64 `[h, w]`, pixel coordinates (corner origin), may lie beyond the array
-
-    Returns
-    -------
-    uint8 `[h, w, 3]` and bool `[h, w]`
-        Valid where valid pixels hold at least half of the weight; 0 elsewhere.
-    """
-    left, col_weights = _neighbours(cols)
-    top, row_weights = _neighbours(rows)
-    total, share = np.zeros((*cols.shape, 3), np.int32), np.zeros(cols.shape, np.int32)
-    flat, known = pixels.reshape(-1, 3), valid.ravel()
-    height, width = valid.shape
-    for row, row_weight in zip((top, top + 1), row_weights, strict=True):
-        for col, col_weight in zip((left, left + 1), col_weights, strict=True):
-            inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
-            at = np.where(inside, row * width + col, 0)
-            weight = np.where(inside & known[at], row_weight * col_weight, 0)
-            share += weight
-            total += weight[..., None] * flat[at]
-    kept = 2 * share >= _FULL_SHARE
-    divisor = np.maximum(share, 1)[..., None]
-    mean = (total + divisor // 2) // divisor
-    return np.where(kept[..., None], mean, 0).astype(np.uint8), kept
-
-
-def _neighbours(places: Floats) -> tuple[Ints, tuple[NDArray[np.int32], NDArray[np.int32]]]:
-    """The pixel before each place, and the weights of that and the next; their sum is `_STEPS`."""
-    before = np.floor(places - 0.5)
-    share = np.rint((places - 0.5 - before) * _STEPS).astype(np.int32)
-    return before.astype(np.int64), (_STEPS - share, share)

@@ -13,15 +13,24 @@ PACKAGE, TRAINING = ROOT / "crackgeo", ROOT / "training"
 
 # from the bottom up: a module may import those of its own line and of the lines before it
 ENGINE = [
-    {"version", "errors", "jsontext"},
+    {"version", "errors", "jsontext", "jit"},
     {"monitor", "specs", "grid", "results"},
-    {"ground", "reproject", "tiling", "fill", "vectors", "schema", "files", "work"},
+    {
+        "ground",
+        "reproject",
+        "interpolation",
+        "tiling",
+        "fill",
+        "vectors",
+        "schema",
+        "files",
+        "work",
+    },
     {"collar", "dataset", "gaps", "georeference", "resample", "source", "stretch", "scaling"},
     {"raster", "probability", "aoi", "bands", "inputs", "warp", "mosaic", "space"},
     {"models"},
     {"stitch", "seams", "predict", "provenance"},
     {
-        "jit",
         "blocks",
         "thinning",
         "chains",

@@ -12,11 +12,12 @@ from rasters import TRANSFORM, UTM, control_points, picture, write
 from crackgeo.errors import InputError
 from crackgeo.grid import Grid, Window
 from crackgeo.ground import pixel_size_m
+from crackgeo.interpolation import interpolate
 from crackgeo.mosaic import place_rasters
 from crackgeo.raster import describe, open_image
 from crackgeo.reproject import PixelMap, is_same, transformer
 from crackgeo.specs import BandSpec
-from crackgeo.warp import WarpedImage, interpolate
+from crackgeo.warp import WarpedImage
 
 TURNED = Affine.translation(500000, 5400000) @ Affine.rotation(30) @ Affine.scale(0.002, -0.002)
 SITE = 'ENGCRS["{}",EDATUM["x"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["{}",{}]]'
