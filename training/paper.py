@@ -229,7 +229,7 @@ def _slug(name: str) -> str:
 @click.option("--accumulate", type=click.IntRange(min=1), help="Passes in a step.")
 @click.option("--spare-memory", is_flag=True, default=None, help="Recompute instead of remember.")
 @click.option("--precision", help="fp32, bf16 or fp16. Default: fp16 on a CUDA card.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Of all chance.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of all chance.")
 @click.option("--pretrained", is_flag=True, help="Peers begin with ImageNet weights.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--overwrite", is_flag=True, help="Run rows again that were run, or begun, before.")

@@ -63,7 +63,7 @@ recipe_options = chain(
         "CrackSAM on a CUDA card, else fp32. Validation is in fp32.",
     ),
     click.option(
-        "--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True,
+        "--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True,
         help="Of all chance.",
     ),
     click.option(

@@ -51,7 +51,7 @@ from .options import console_options, training_extra
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**63 - 1),
+    type=click.IntRange(0, 2**32 - 1),
     metavar="N",
     help="Chance of another run of the same configuration, to see the spread or to average both.",
 )

@@ -26,7 +26,10 @@ _ALLOWED = frozenset(
         "collections OrderedDict",
         "torch._utils _rebuild_parameter",
         "torch._utils _rebuild_tensor_v2",
-        *(f"torch {t}Storage" for t in ("Float", "Half", "BFloat16", "Double", "Long", "Int")),
+        *(
+            f"torch {t}Storage"
+            for t in ("Float", "Half", "BFloat16", "Double", "Long", "Int", "Byte")
+        ),
     }
 )
 _AGAIN = "get the file again, from its authors"

@@ -321,6 +321,7 @@ def test_a_start_that_is_not_there_is_said_in_a_resumed_run_too(data, config, tm
     with pytest.raises(ModelError, match=r"none\.pt: not a checkpoint") as caught:
         train(config, data, tmp_path / "run", lambda _: None, now, nothing)
     assert "--start" in caught.value.remedy
+    assert not (tmp_path / "run").exists()
     with pytest.raises(Cancelled):
         train(config, data, tmp_path / "run", lambda _: None, now)
     with pytest.raises(UsageError, match=r"none\.pt: no such file"):

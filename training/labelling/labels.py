@@ -216,10 +216,11 @@ def _only_layer(path: Path, found: NDArray[np.object_]) -> str:
     names = [str(n) for n, kind in found if kind is not None and "Point" not in kind]
     if "cracks" in names:
         return "cracks"
+    if not names:
+        raise InputError(f"{path}: has no layer of lines or polygons", "draw the cracks as lines")
     if len(names) != 1:
-        listed = ", ".join(names) or "none"
         raise InputError(
-            f"{path}: which layer? It has: {listed}",
+            f"{path}: which layer? It has: {', '.join(names)}",
             "name it with --layer where there is that option, or export it into a file of its own",
         )
     return names[0]

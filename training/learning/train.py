@@ -81,12 +81,12 @@ def train(
     if config.train.taught_share < 1 and not config.train.teachers:
         raise UsageError("the configuration wants a teacher", "name a model with --teacher")
     dataset = _samples(training_records(data_dir, config.data), config)
-    log = out_dir / LOSS_LOG
-    with output_errors(out_dir):
-        out_dir.mkdir(parents=True, exist_ok=True)
-        log.touch()
     run = _Run(config, out_dir / "checkpoint.pt", resolve_devices(device)[0], start)
     watch = _watch(config, data_dir, out_dir)
+    log = out_dir / LOSS_LOG
+    with output_errors(out_dir):  # last: what cannot be begun leaves no folder
+        out_dir.mkdir(parents=True, exist_ok=True)
+        log.touch()
     rest = Subset(dataset, range(run.iteration * config.train.batch, len(dataset)))
     loader = DataLoader(
         rest,
