@@ -37,6 +37,7 @@ from .recipes import (
 
 SHEET_PICTURES = 6
 FORGET_COST = 3.0  # what is lost beyond that weighs more than what is gained
+EMA_DECAY = 0.98  # of `compact`; the paper keeps the last weights
 FORGIVEN = 0.01  # of the 2 px F1 on replayed pictures; more counts against the local gain
 
 
@@ -101,14 +102,7 @@ def training_job(
     stopping = Monitor(is_cancelled=monitor.is_cancelled)
     place = resolve_devices(device)[0]
     recipe = _recipe(base, spec)
-    if base.is_compact:
-        unfreeze(base.network, spec.unfreeze)  # type: ignore[arg-type]
-        base.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        samples: Any = LocalSamples(data, spec.replay_share, AUGMENT, spec.seed)
-    else:
-        samples = PaperSamples(data.train, spec.seed)
-        if spec.spare_memory and isinstance(base.network, CrackSam):
-            save_memory(base.network)
+    _prepare(base, spec)
     base.network.to(place)
     if place.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32, as the paper
@@ -118,7 +112,7 @@ def training_job(
         optimizer=steps,
         rate=schedule(recipe, spec.iterations),
         loss=compact_loss(base, recipe) if base.is_compact else paper_class_loss(base),
-        samples=samples,
+        samples=_samples(base, data, spec),
         before=start.metrics(start, spec.chosen_by),
         validate=lambda: judge(base.segmenter(device), data, stopping).metrics(
             start, spec.chosen_by
@@ -128,15 +122,30 @@ def training_job(
         device=place,
     )
     bookkeeping = FitSpec(
-        spec.iterations,
-        spec.batch,
-        spec.accumulate,
-        spec.epoch,
-        spec.patience,
-        0.98 if base.is_compact else 0.0,
-        training_dtype(spec.precision, place, base.is_compact),
+        iterations=spec.iterations,
+        batch=spec.batch,
+        accumulate=spec.accumulate,
+        epoch=spec.epoch,
+        patience=spec.patience,
+        ema_decay=EMA_DECAY if base.is_compact else 0.0,
+        dtype=training_dtype(spec.precision, place, base.is_compact),
     )
     return job, bookkeeping
+
+
+def _prepare(base: Base, spec: FinetuneSpec) -> None:
+    """Let learn what shall learn, in the form that is fastest or takes least memory."""
+    if base.is_compact:
+        unfreeze(base.network, spec.unfreeze)  # type: ignore[arg-type]
+        base.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    elif spec.spare_memory and isinstance(base.network, CrackSam):
+        save_memory(base.network)
+
+
+def _samples(base: Base, data: LocalData, spec: FinetuneSpec) -> Any:
+    if base.is_compact:
+        return LocalSamples(data, spec.replay_share, AUGMENT, spec.seed)
+    return PaperSamples(data.train, spec.seed)
 
 
 def training_dtype(precision: str, device: torch.device, is_compact: bool) -> torch.dtype:
