@@ -24,7 +24,7 @@ from .ground import pixel_size_m
 from .inputs import names_of
 from .monitor import SILENT, Monitor
 from .raster import RGB, RasterInfo, describe, open_image
-from .reproject import is_same, transformer
+from .reproject import folded, is_same, transformer
 from .resample import MAX_SIDE_PX
 from .specs import BandSpec, OnError
 from .warp import Image, WarpedImage
@@ -131,15 +131,13 @@ def place_rasters(
     errors |= misplaced
     found = {path: info for path, info in found.items() if path not in misplaced}
     grids = {path: info.grid for path, info in found.items()}
-    pattern = _pattern(list(grids.values()), crs, gsd_m)
-    windows: dict[Path, Window] = {}
-    for path, grid in grids.items():
-        try:
-            windows[path] = _window_on(pattern, grid)
-        except InputError as error:
-            errors[path] = InputError(f"{path}: {error.message}", error.remedy)
-    if not windows:
+    wkt = _survey_crs(next(iter(grids.values())), crs)
+    errors |= _unreachable(grids, wkt)
+    grids = {path: grid for path, grid in grids.items() if path not in errors}
+    if not grids:
         raise next(iter(errors.values()))
+    pattern = _pattern(list(grids.values()), wkt, crs is None, gsd_m)
+    windows = {path: _window_on(pattern, grid) for path, grid in grids.items()}
     whole = _around(list(windows.values()))
     survey = pattern.part(whole)
     members = (
@@ -155,8 +153,9 @@ def _member(path: Path, native: Grid, survey: Grid, window: Window) -> Member:
     if _is_parallel(native, grid):
         return Member(path, window, grid)
     gsd = max(pixel_size_m(grid))
-    is_coarser = gsd > _AVERAGED_FROM * min(pixel_size_m(native))
-    return Member(path, window, grid, gsd if is_coarser else None, is_warped=True)
+    ratio = gsd / min(pixel_size_m(native))
+    averaged = ratio > _AVERAGED_FROM and min(native.shape) > ratio  # a sliver has no such pixel
+    return Member(path, window, grid, gsd if averaged else None, is_warped=True)
 
 
 def _misplaced(found: dict[Path, RasterInfo]) -> dict[Path, CrackgeoError]:
@@ -188,21 +187,43 @@ def _misplaced(found: dict[Path, RasterInfo]) -> dict[Path, CrackgeoError]:
     return errors
 
 
-def _pattern(grids: list[Grid], crs: str | None, gsd_m: float | None) -> Grid:
-    """A grid of one pixel whose lattice all rasters are brought to."""
-    first = grids[0]
-    if crs is None and gsd_m is None and all(_is_parallel(grid, first) for grid in grids):
-        return first.part(Window(0, 0, 1, 1))
-    if crs is not None and first.crs_wkt is None:
+def _survey_crs(first: Grid, crs: str | None) -> str | None:
+    """WKT of the CRS of a survey: the one asked for, else that of its first raster."""
+    if crs is None:
+        return first.crs_wkt
+    if first.crs_wkt is None:
         raise UsageError(
             f"--crs {crs}: names the CRS of the result, but the rasters name none to come from",
             "say theirs first, with gdal_edit.py -a_srs EPSG:25832 or a .prj file beside each",
         )
-    wkt = _map_crs(crs) if crs is not None else first.crs_wkt
+    return _map_crs(crs)
+
+
+def _unreachable(grids: dict[Path, Grid], wkt: str | None) -> dict[Path, CrackgeoError]:
+    """Errors of rasters that cannot be brought to a CRS."""
+    errors: dict[Path, CrackgeoError] = {}
+    for path, grid in grids.items():
+        try:
+            _corners_in(grid, wkt)
+        except InputError as error:
+            errors[path] = InputError(f"{path}: {error.message}", error.remedy)
+    return errors
+
+
+def _pattern(grids: list[Grid], wkt: str | None, may_stay: bool, gsd_m: float | None) -> Grid:
+    """A grid of one pixel whose lattice all rasters are brought to.
+
+    Rasters that are parallel may stay as they are; else pixels are square on the ground.
+    """
+    first = grids[0]
+    if may_stay and gsd_m is None and all(_is_parallel(grid, first) for grid in grids):
+        return first.part(Window(0, 0, 1, 1))
     gsd = min(min(pixel_size_m(grid)) for grid in grids) if gsd_m is None else gsd_m
-    x, y = _corners_in(first, wkt).mean(axis=0)
+    around = _corners_in(first, wkt)
+    x, y = around.mean(axis=0)
     step = 1e-6  # small in metres and in degrees
     unit_x, unit_y = pixel_size_m(Grid(1, 1, Affine(step, 0, x, 0, -step, y), wkt))
+    x, y = around[0]  # a corner of the first raster, which then stays where it is if it is parallel
     return Grid(1, 1, Affine(gsd * step / unit_x, 0, x, 0, -gsd * step / unit_y, y), wkt)
 
 
@@ -235,14 +256,19 @@ def _is_parallel(grid: Grid, other: Grid) -> bool:
     return bool(np.abs(ratio).max() * max(grid.width, grid.height) < _DRIFT_PX)
 
 
-def _corners_in(grid: Grid, wkt: str | None) -> Floats:
-    """Points around a raster in another CRS, float64 `[n, 2]`."""
+def _corners_in(grid: Grid, wkt: str | None, near_x: float | None = None) -> Floats:
+    """Points around a raster in another CRS, float64 `[n, 2]`, its first corner first.
+
+    Longitudes lie within half a turn of `near_x`, by default of the first.
+    """
     x, y = grid.xy(*grid.border())
     if wkt is not None and wkt != grid.crs_wkt:
         assert grid.crs_wkt is not None  # checked before
         here, there = CRS.from_wkt(grid.crs_wkt), CRS.from_wkt(wkt)
         if not is_same(here, there):
             x, y = transformer(here, there).transform(x, y)
+    if wkt is not None:
+        x = folded(x, float(x[0]) if near_x is None else near_x, CRS.from_wkt(wkt))
     around = np.stack([x, y], axis=1)
     if not np.isfinite(around).all():
         raise InputError("a raster lies outside what --crs can show", "choose another --crs")
@@ -251,7 +277,7 @@ def _corners_in(grid: Grid, wkt: str | None) -> Floats:
 
 def _window_on(pattern: Grid, grid: Grid) -> Window:
     """Where a raster lies on the lattice of the pattern."""
-    around = _corners_in(grid, pattern.crs_wkt)
+    around = _corners_in(grid, pattern.crs_wkt, pattern.transform.c)
     cols, rows = pattern.pixel(around[:, 0], around[:, 1])
     if _is_parallel(grid, pattern):
         return Window(round(float(rows.min())), round(float(cols.min())), grid.height, grid.width)

@@ -26,6 +26,17 @@ def is_same(a: CRS, b: CRS) -> bool:
     return bool(a.to_2d().equals(b.to_2d(), ignore_axis_order=True))
 
 
+def folded(x: Floats, middle: float, crs: CRS) -> Floats:
+    """Longitudes within half a turn of a middle: over the antimeridian they go on beyond 180.
+
+    Coordinates of a CRS that is not geographic stay as they are.
+    """
+    if not crs.is_geographic:
+        return x
+    turn = 2 * np.pi / crs.axis_info[0].unit_conversion_factor
+    return np.asarray(middle + (x - middle + turn / 2) % turn - turn / 2)
+
+
 @lru_cache(maxsize=32)
 def transformer(source: CRS, target: CRS) -> Transformer:
     """What leads from one coordinate system to another, x before y.
@@ -62,24 +73,23 @@ class PixelMap:
 
     def __init__(self, target: Grid, source: Grid) -> None:
         self.target, self.source = target, source
-        self._there = self._back = None
-        self._turn = 0.0
+        middle = np.array(source.width / 2), np.array(source.height / 2)
+        self._middle_x = float(source.xy(*middle)[0])
+        self._there = self._back = self._crs = None
         if not target.crs_wkt or not source.crs_wkt:
             return
         here, there = CRS.from_wkt(target.crs_wkt), CRS.from_wkt(source.crs_wkt)
+        self._crs = there
         if not is_same(here, there):
             self._there, self._back = transformer(here, there), transformer(there, here)
-            if there.is_geographic:
-                self._turn = 2 * np.pi / there.axis_info[0].unit_conversion_factor
 
     def to_source(self, cols: Floats, rows: Floats) -> tuple[Floats, Floats]:
         """Pixel coordinates on the source of some of the target, any shape; exactly."""
         x, y = self.target.xy(cols, rows)
         if self._there is not None:
             x, y = self._there.transform(x, y)
-        if self._turn:  # a raster over the antimeridian goes on beyond 180 degrees
-            middle, _ = self.source.xy(*_middle(self.source))
-            x = middle + (x - middle + self._turn / 2) % self._turn - self._turn / 2
+        if self._crs is not None:
+            x = folded(x, self._middle_x, self._crs)
         found = self.source.pixel(x, y)
         known = np.isfinite(found[0]) & np.isfinite(found[1])
         return np.where(known, found[0], _FAR_PX), np.where(known, found[1], _FAR_PX)
@@ -97,10 +107,6 @@ class PixelMap:
         cols, col_nodes = _between(window.col, window.width)
         nodes = self.to_source(*(n * _NODE_PX for n in np.meshgrid(col_nodes, row_nodes)))
         return _interpolated(nodes[0], rows, cols), _interpolated(nodes[1], rows, cols)
-
-
-def _middle(grid: Grid) -> tuple[Floats, Floats]:
-    return np.array(grid.width / 2), np.array(grid.height / 2)
 
 
 def _between(first: int, count: int) -> tuple[Floats, Floats]:

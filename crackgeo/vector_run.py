@@ -144,8 +144,9 @@ def _sources(
     first: Prediction | None,
 ) -> NDArray[np.object_]:
     """Name of each crack's raster; empty if nothing but a mosaic of several is known."""
-    if first is None or len(first.shares) < 2:
-        name = source.input_name if len(source.inputs) < 2 else ""
+    if first is None:
+        used = [one["name"] for one in source.inputs if "error" not in one]
+        name = used[0] if len(used) == 1 else "" if used else source.input_name
         return np.full(len(cracks), name, np.object_)
     here = [replace(one, window=one.window.seen_from(first.window)) for one in first.shares]
     return crack_sources(cracks, grid, here)

@@ -22,6 +22,7 @@ from crackgeo.inputs import find_inputs, names_of
 from crackgeo.monitor import Monitor
 from crackgeo.mosaic import SurveyImage, place_rasters
 from crackgeo.pipeline import map_cracks, predict_raster
+from crackgeo.raster import describe
 from crackgeo.specs import BandSpec
 
 
@@ -330,6 +331,68 @@ def test_cracks_in_coarser_pixels_tell_of_these(tmp_path):
     assert alone.prediction.gsd_mm == pytest.approx((2, 2), rel=2e-3)
     alone = gpd.read_file(tmp_path / "alone.gpkg", layer="cracks").iloc[0]
     assert alone.gsd_mm == pytest.approx(6, rel=2e-3)
+
+
+def test_a_raster_alone_in_the_part_asked_for_tells_of_its_pixels_too(tmp_path):
+    fine = write(tmp_path / "fine.tif", crack_picture())
+    pixels = np.full((3, 100, 300), 1, np.uint8)
+    pixels[:, 49:51, 16:280] = 254
+    coarse = write(tmp_path / "coarse.tif", pixels, transform=moved(400, 0) @ Affine.scale(3))
+    with rasterio.open(coarse) as dataset:
+        part = tuple(dataset.bounds)
+    map_cracks([fine, coarse], tmp_path / "o.gpkg", model=IdentityModel(), bbox=part)
+    (crack,) = gpd.read_file(tmp_path / "o.gpkg", layer="cracks").itertuples()
+    assert (crack.source, crack.gsd_mm) == ("coarse.tif", pytest.approx(6, rel=2e-3))
+
+
+def test_what_is_left_out_does_not_decide_on_the_grid(tmp_path):
+    ours = write(tmp_path / "a.tif", picture(31, 51))
+    alone, _ = place_rasters([ours], BandSpec())
+    fine = write(
+        tmp_path / "site.tif", picture(40, 50), crs='LOCAL_CS["site",UNIT["metre",1]]',
+        transform=Affine(0.0004, 0, 0, 0, -0.0004, 0),
+    )  # fmt: skip
+    survey, errors = place_rasters([ours, fine], BandSpec())
+    assert list(errors) == [fine]
+    assert survey.grid == alone.grid
+
+
+def test_the_first_raster_stays_where_it_is(tmp_path):
+    ours = write(tmp_path / "a.tif", picture(31, 51))  # odd sides: its middle is off its lattice
+    turned = TRANSFORM @ Affine.translation(60, 0) @ Affine.rotation(20)
+    other = write(tmp_path / "b.tif", picture(40, 50), transform=turned)
+    survey, _ = place_rasters([ours, other], BandSpec(), gsd_m=describe(ours).gsd_mm[0] / 1000)
+    first, second = survey.members
+    assert (first.is_warped, second.is_warped) == (False, True)
+    shift_px = np.subtract(first.grid.transform[2:6:3], TRANSFORM[2:6:3]) / 0.002
+    assert np.abs(shift_px).max() < 1e-3
+
+
+def test_a_sliver_of_a_finer_raster_stops_nothing(tmp_path):
+    ours = write(tmp_path / "a.tif", picture(40, 50), transform=TRANSFORM @ Affine.scale(10))
+    sliver = write(tmp_path / "b.tif", picture(3, 300))
+    result = predict_raster(
+        [ours, sliver], tmp_path / "p.tif", model=IdentityModel(), crs="EPSG:25832", gsd_m=0.02
+    )
+    assert result.inputs == 2
+
+
+def test_a_survey_lies_on_both_sides_of_the_antimeridian(tmp_path):
+    step = 2e-8
+    rasters = [
+        write(
+            tmp_path / f"{name}.tif", picture(100, 100), crs="EPSG:4326",
+            transform=Affine(step, 0, x, 0, -step, 0.5),
+        )
+        for name, x in (("west", 180 - 100 * step), ("east", -180))
+    ]  # fmt: skip
+    survey, errors = place_rasters(rasters, BandSpec())
+    assert not errors
+    assert survey.grid.shape == (100, 200)
+    utm = write(tmp_path / "utm.tif", picture(90, 120), crs="EPSG:32601",
+                transform=Affine(0.002, 0, 166021.44 - 0.12, 0, -0.002, 0.1))  # fmt: skip
+    survey, _ = place_rasters([utm], BandSpec(), "EPSG:4326")
+    assert max(survey.grid.shape) < 300
 
 
 def test_another_crs_is_warped_onto_the_survey(tmp_path):

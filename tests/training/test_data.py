@@ -220,6 +220,9 @@ def test_files_of_sixteen_bits(data, tmp_path):
     for most in (255, 65535):
         cv2.imwrite(str(deep.mask), mask.astype(np.uint16) * most)
         np.testing.assert_array_equal(read_pair(deep)[1], mask)
+    cv2.imwrite(str(tmp_path / "m.tif"), mask.astype(np.float32))
+    with pytest.raises(InputError, match="holds float32, no mask"):
+        read_pair(replace(deep, mask=tmp_path / "m.tif"))
     cv2.imwrite(str(deep.image), image.astype(np.uint16) * 16)
     with pytest.raises(InputError, match="has 16 bits a colour") as caught:
         read_pair(deep)

@@ -1,6 +1,7 @@
 """Folders of results appear complete, and the older one stays until then."""
 
 import os
+from pathlib import Path
 
 import pytest
 from crackgeo_training.labelling.folders import filled_folder, folder_output
@@ -62,3 +63,15 @@ def test_only_a_folder_with_the_mark_is_replaced(tmp_path):
     with folder_output(target, overwrite=True, mark="a.txt") as part:
         (part / "c.txt").touch()
     assert [p.name for p in target.iterdir()] == ["c.txt"]
+
+
+def test_of_a_link_what_it_leads_to_is_replaced(tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    fill(tmp_path / "out", "old")
+    fill(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "out" / "a.txt").read_text() == "new"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "out"]
+    monkeypatch.chdir(tmp_path / "out")
+    fill(Path(), "here")
+    assert (tmp_path / "out" / "a.txt").read_text() == "here"

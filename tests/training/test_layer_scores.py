@@ -134,6 +134,16 @@ def test_a_site_grid_in_feet_is_compared_in_metres(tmp_path):
     assert "| 10 mm | 3.05 m |" in scores.to_markdown()
 
 
+def test_layers_over_the_antimeridian(tmp_path):
+    shapes = [
+        shapely.LineString([(179.99999, 0), (180, 0)]),
+        shapely.LineString([(-180, 0), (-179.99999, 0)]),
+    ]
+    path = write_shapes(tmp_path / "t.gpkg", shapes, "LineString", "EPSG:4326", "cracks")
+    scores = score_layers(path, path, tolerances_m=(0.01,))
+    assert scores.agreements[0].matched_m == pytest.approx(2 * 1e-5 * 111_319.5, rel=1e-4)
+
+
 @pytest.mark.filterwarnings("ignore:'crs' was not provided:UserWarning")
 def test_pictures_are_compared_in_their_pixels(tmp_path):
     true, found = [shapely.LineString([(0, y), (100, y)]) for y in (0, 3)]

@@ -71,6 +71,7 @@ def filled_folder(target: Path) -> Iterator[Path]:
     ResourceError
         The disk refuses.
     """
+    target = target.resolve()  # of a link, what it leads to is replaced
     if not target.parent.is_dir():
         raise ResourceError(f"{target}: there is no folder {target.parent}", "create it first")
     part = target.with_name(f".{target.name}.part-{uuid4().hex[:8]}")

@@ -65,6 +65,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
         raise InputError(
             f"{path}: not UTF-8 ({error.reason} at byte {error.start})", "save it as CSV UTF-8"
         ) from error
+    except csv.Error as error:
+        raise InputError(f"{path}: no table ({error})", "save it as CSV UTF-8") from error
 
 
 def read_licences(path: Path, split: str) -> dict[str, dict[str, str | int]]:
@@ -104,6 +106,8 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
     if path.is_dir():
         raise InputError(f"{path}: the manifest names no mask for a picture", "these want labels")
     mask = _read(path, cv2.IMREAD_GRAYSCALE)
+    if mask.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{path}: holds {mask.dtype}, no mask of 8 bits", "crack 255, other 0")
     if mask.dtype == np.uint16 and mask.max() > np.iinfo(np.uint8).max:
         mask = mask >> 8
     return mask.astype(np.uint8)

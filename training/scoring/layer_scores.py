@@ -202,15 +202,15 @@ def write_layer_scores(scores: LayerScores, folder: Path) -> None:
 
 
 def _plane(features: Features, path: Path) -> CRS | None:
-    """A plane with true metres around the features: azimuthal equidistant at their middle.
+    """A plane with true metres around the features: azimuthal equidistant at the first of them.
 
     An engineering CRS is one already, but for its unit; without a CRS there is none.
     """
     if features.crs is None or features.crs.is_engineering:
         return features.crs
     to_degrees = Transformer.from_crs(features.crs, "EPSG:4326", always_xy=True)
-    left, bottom, right, top = shapely.total_bounds(features.shapes)
-    lon, lat = to_degrees.transform((left + right) / 2, (bottom + top) / 2)
+    # not at the middle of all, which is on the other side of the earth at the antimeridian
+    lon, lat = to_degrees.transform(*shapely.get_coordinates(features.shapes[:1])[0])
     if not np.isfinite([lon, lat]).all():
         raise InputError(f"{path}: lies outside what its CRS can describe", "check its CRS")
     return CRS.from_proj4(f"+proj=aeqd +lat_0={lat:.9f} +lon_0={lon:.9f} +datum=WGS84 +units=m")
