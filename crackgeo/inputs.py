@@ -79,6 +79,7 @@ def _expand(name: str, base: Path) -> Iterator[Path]:
 
 
 def _rasters_in(folder: Path) -> list[Path]:
+    # what macOS leaves beside files, and what a killed run of ours had begun, are hidden
     seen = (path for path in folder.iterdir() if not path.name.startswith("."))
     rasters = sorted(path for path in seen if path.suffix.lower() in SUFFIXES)
     if not rasters:

@@ -24,7 +24,7 @@ from .ground import pixel_size_m
 from .inputs import names_of
 from .monitor import SILENT, Monitor
 from .raster import RGB, RasterInfo, describe, open_image
-from .reproject import folded, is_same, transformer
+from .reproject import folded, is_same, read_crs, transformer
 from .resample import MAX_SIDE_PX
 from .specs import BandSpec, OnError
 from .warp import Image, WarpedImage
@@ -250,7 +250,7 @@ def _is_parallel(grid: Grid, other: Grid) -> bool:
     here, there = grid.crs_wkt, other.crs_wkt
     if (here is None) != (there is None):
         return False
-    if here and there and here != there and not is_same(CRS.from_wkt(here), CRS.from_wkt(there)):
+    if here and there and here != there and not is_same(read_crs(here), read_crs(there)):
         return False
     ratio = np.linalg.solve(other.matrix, grid.matrix) - np.eye(2)
     return bool(np.abs(ratio).max() * max(grid.width, grid.height) < _DRIFT_PX)
@@ -264,11 +264,11 @@ def _corners_in(grid: Grid, wkt: str | None, near_x: float | None = None) -> Flo
     x, y = grid.xy(*grid.border())
     if wkt is not None and wkt != grid.crs_wkt:
         assert grid.crs_wkt is not None  # checked before
-        here, there = CRS.from_wkt(grid.crs_wkt), CRS.from_wkt(wkt)
+        here, there = read_crs(grid.crs_wkt), read_crs(wkt)
         if not is_same(here, there):
             x, y = transformer(here, there).transform(x, y)
     if wkt is not None:
-        x = folded(x, float(x[0]) if near_x is None else near_x, CRS.from_wkt(wkt))
+        x = folded(x, float(x[0]) if near_x is None else near_x, read_crs(wkt))
     around = np.stack([x, y], axis=1)
     if not np.isfinite(around).all():
         raise InputError("a raster lies outside what --crs can show", "choose another --crs")

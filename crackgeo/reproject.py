@@ -15,6 +15,12 @@ _NODE_PX = 64  # between places where the projection is computed; off by < 0.001
 _FAR_PX = -1e9  # where the projection leads nowhere
 
 
+@lru_cache(maxsize=32)
+def read_crs(wkt: str) -> CRS:
+    """The CRS of a raster; the thousands of a survey have few."""
+    return CRS.from_wkt(wkt)
+
+
 def is_same(a: CRS, b: CRS) -> bool:
     """Whether coordinates on the ground mean the same in two coordinate systems.
 
@@ -73,14 +79,10 @@ class PixelMap:
 
     def __init__(self, target: Grid, source: Grid) -> None:
         self.target, self.source = target, source
-        middle = np.array(source.width / 2), np.array(source.height / 2)
-        self._middle_x = float(source.xy(*middle)[0])
-        self._there = self._back = self._crs = None
-        if not target.crs_wkt or not source.crs_wkt:
-            return
-        here, there = CRS.from_wkt(target.crs_wkt), CRS.from_wkt(source.crs_wkt)
-        self._crs = there
-        if not is_same(here, there):
+        self._crs = [read_crs(grid.crs_wkt) for grid in (target, source) if grid.crs_wkt]
+        self._there = self._back = None
+        if len(self._crs) == 2 and not is_same(*self._crs):
+            here, there = self._crs
             self._there, self._back = transformer(here, there), transformer(there, here)
 
     def to_source(self, cols: Floats, rows: Floats) -> tuple[Floats, Floats]:
@@ -88,8 +90,8 @@ class PixelMap:
         x, y = self.target.xy(cols, rows)
         if self._there is not None:
             x, y = self._there.transform(x, y)
-        if self._crs is not None:
-            x = folded(x, self._middle_x, self._crs)
+        if self._crs:
+            x = folded(x, _middle_x(self.source), self._crs[-1])
         found = self.source.pixel(x, y)
         known = np.isfinite(found[0]) & np.isfinite(found[1])
         return np.where(known, found[0], _FAR_PX), np.where(known, found[1], _FAR_PX)
@@ -99,6 +101,8 @@ class PixelMap:
         x, y = self.source.xy(cols, rows)
         if self._back is not None:
             x, y = self._back.transform(x, y)
+        if self._crs:
+            x = folded(x, _middle_x(self.target), self._crs[0])
         return self.target.pixel(x, y)
 
     def centres(self, window: Window) -> tuple[Floats, Floats]:
@@ -107,6 +111,10 @@ class PixelMap:
         cols, col_nodes = _between(window.col, window.width)
         nodes = self.to_source(*(n * _NODE_PX for n in np.meshgrid(col_nodes, row_nodes)))
         return _interpolated(nodes[0], rows, cols), _interpolated(nodes[1], rows, cols)
+
+
+def _middle_x(grid: Grid) -> float:
+    return float(grid.xy(np.array(grid.width / 2), np.array(grid.height / 2))[0])
 
 
 def _between(first: int, count: int) -> tuple[Floats, Floats]:

@@ -125,8 +125,9 @@ def inspect_raster(
         area = resolve_area(image.grid, bbox, aoi)
         plan = TilePlan(image.grid.shape, area.window, TileSpec(overlap_px=overlap_px))
         share, counted = _share_with_data(image, area, plan)
+        own_mm = raster.gsd_mm[0] / image.scale.col, raster.gsd_mm[1] / image.scale.row
     tiles_to_run = round(share * len(plan))
-    hint = coarse_pixels(max(min(raster.gsd_mm), min(describe(input, spec).gsd_mm)))
+    hint = coarse_pixels(max(min(raster.gsd_mm), min(own_mm)))
     hints = (hint,) if hint and raster.has_ground_units else ()
     seconds = None
     if not no_timing:

@@ -44,11 +44,8 @@ class WarpedImage:
         )
 
     def _around(self, block: Window) -> Window | None:
-        sides = np.linspace(0, 1, 5)
-        down, across = np.meshgrid(sides, sides)
-        cols, rows = self._map.to_target(
-            block.col + across * block.width, block.row + down * block.height
-        )
+        cols, rows = self._image.grid.part(block).border()
+        cols, rows = self._map.to_target(block.col + cols, block.row + rows)
         row, col = int(np.floor(rows.min())), int(np.floor(cols.min()))
         height, width = int(np.ceil(rows.max())) - row, int(np.ceil(cols.max())) - col
         return Window(row, col, height, width).intersect(self.grid.window)

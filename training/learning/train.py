@@ -81,6 +81,8 @@ def train(
     if config.train.taught_share < 1 and not config.train.teachers:
         raise UsageError("the configuration wants a teacher", "name a model with --teacher")
     dataset = _samples(training_records(data_dir, config.data), config)
+    if start and (out_dir / "checkpoint.pt").exists():
+        report("the run there goes on; --start counts at its beginning only")
     run = _Run(config, out_dir / "checkpoint.pt", resolve_devices(device)[0], start)
     watch = _watch(config, data_dir, out_dir)
     log = out_dir / LOSS_LOG
