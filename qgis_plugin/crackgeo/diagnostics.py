@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from . import environment, tools
-from .engine import Engine, EngineError, Settings, find_engine
+from .engine import Engine, EngineError, find_engine
 from .interpreters import NO_PYTHON_REMEDY, find_interpreters, find_uv
 
+PROXY_SETTINGS = tuple(
+    f"proxy/proxy{part}" for part in ("Enabled", "Type", "Host", "Port", "User", "Password")
+)
 PROXY_SCHEMES = {"HttpProxy": "http", "Socks5Proxy": "socks5"}
 DOCTOR_LIMIT_S = 300  # it loads torch and the model, perhaps from a slow disk for the first time
 
@@ -58,7 +61,7 @@ class Diagnosis:
 
 
 def diagnose(
-    settings: Settings,
+    settings: Mapping[str, str],
     host: Mapping[str, str],
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Diagnosis:
@@ -66,7 +69,7 @@ def diagnose(
 
     Parameters
     ----------
-    settings : QgsSettings, or anything with its `value`
+    settings : of QGIS, see `host.settings`
     host : names and versions of what the plugin runs in, for the report
     is_cancelled : asked 20 times a second
 
@@ -89,24 +92,21 @@ def diagnose(
     return Diagnosis(tuple(findings), engine, version)
 
 
-def proxy_url(settings: Settings) -> str:
+def proxy_url(settings: Mapping[str, str]) -> str:
     """The proxy of QGIS's network settings as a URL; empty if none is set there.
 
     Then pip and uv take the one that the variables `https_proxy` and `no_proxy` name.
     """
-    scheme = PROXY_SCHEMES.get(str(settings.value("proxy/proxyType", "") or ""))
-    host = str(settings.value("proxy/proxyHost", "") or "")
-    enabled = str(settings.value("proxy/proxyEnabled", "false")).lower() in ("true", "1")
-    if not (enabled and scheme and host):
+    enabled, kind, host, port, user, password = (settings.get(key, "") for key in PROXY_SETTINGS)
+    scheme = PROXY_SCHEMES.get(kind)
+    if not (enabled.lower() in ("true", "1") and scheme and host):
         return ""
-    port = str(settings.value("proxy/proxyPort", "") or "")
-    user = quote(str(settings.value("proxy/proxyUser", "") or ""), safe="")
-    password = quote(str(settings.value("proxy/proxyPassword", "") or ""), safe="")
+    user, password = quote(user, safe=""), quote(password, safe="")
     login = f"{user}:{password}@" if user else ""
     return f"{scheme}://{login}{host}{':' + port if port else ''}"
 
 
-def _proxy(settings: Settings) -> Finding:
+def _proxy(settings: Mapping[str, str]) -> Finding:
     variable = next(
         (os.environ[name] for name in tools.PROXY_VARIABLES if os.environ.get(name)), ""
     )

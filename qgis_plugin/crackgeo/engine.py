@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from .child import Child, clean_environment
 from .tools import Cancelled
@@ -35,13 +35,6 @@ _START_S = 120  # a first start may wait for a virus scanner
 _EXIT_S = 3  # from the result to the end of the process
 _LOG_LINES = 2000  # of the engine's own log shown in QGIS; more would block the dialog
 _TAIL_LINES = 20  # of it kept for an error message
-
-
-class Settings(Protocol):
-    """What is needed of QgsSettings."""
-
-    def value(self, key: str, default: Any = None) -> Any:
-        """A setting, or the default."""
 
 
 class EngineError(Exception):
@@ -144,12 +137,12 @@ class Engine:
 _versions: dict[tuple[str, int], str] = {}
 
 
-def find_engine(settings: Settings) -> Engine:
+def find_engine(settings: Mapping[str, str]) -> Engine:
     """The engine to use: the environment variable, the setting, the managed one, PATH.
 
     Parameters
     ----------
-    settings : QgsSettings, or anything with its `value`
+    settings : of QGIS, see `host.settings`
 
     Raises
     ------
@@ -173,7 +166,7 @@ def find_engine(settings: Settings) -> Engine:
     return Engine(path, "PATH")
 
 
-def _named(settings: Settings) -> Iterator[tuple[str, str, str]]:
+def _named(settings: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """Engines that the user may have named: where, which program, what to do if it is none.
 
     Setting one up would not help: what is named goes before it.
@@ -181,7 +174,7 @@ def _named(settings: Settings) -> Iterator[tuple[str, str, str]]:
     variable = os.environ.get(EXECUTABLE_VARIABLE, "")
     remedy = f"correct or unset {EXECUTABLE_VARIABLE}, and start QGIS again"
     yield f"the environment variable {EXECUTABLE_VARIABLE}", variable, remedy
-    setting = str(settings.value(EXECUTABLE_SETTING, "") or "")
+    setting = settings.get(EXECUTABLE_SETTING, "")
     remedy = "correct or empty the field Program in Plugins > CrackGeo > Engine"
     yield "the setting of the plugin", setting, remedy
 

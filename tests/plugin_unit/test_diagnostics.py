@@ -13,12 +13,6 @@ FAKE = Path(__file__).with_name("fake_python.sh")
 HOST = {"QGIS": "3.22"}
 
 
-class Settings(dict):
-    """Settings as QGIS keeps them."""
-
-    value = dict.get
-
-
 @pytest.fixture(autouse=True)
 def bare(tmp_path, monkeypatch):
     """No engine anywhere, the stand-in as the only Python."""
@@ -40,7 +34,7 @@ def engine(tmp_path, checks, code=0):
         f"echo noise >&2\ncat <<'END'\n{answer}\nEND\nexit {code}\n"
     )
     path.chmod(0o755)
-    return Settings({"crackgeo/executable": str(path)})
+    return {"crackgeo/executable": str(path)}
 
 
 def check(name, ok):
@@ -48,7 +42,7 @@ def check(name, ok):
 
 
 def test_without_an_engine_it_says_what_one_could_be_made_with():
-    diagnosis = diagnose(Settings(), HOST)
+    diagnosis = diagnose({}, HOST)
     assert not diagnosis.ready
     assert [finding.name for finding in diagnosis.problems] == ["engine"]
     assert f"Python 3.12 at {FAKE}" in diagnosis.report()
@@ -58,7 +52,7 @@ def test_without_an_engine_it_says_what_one_could_be_made_with():
 def test_without_a_python_either_it_says_so(monkeypatch):
     monkeypatch.setattr(interpreters, "candidates", list)
     monkeypatch.setattr(diagnostics, "find_uv", lambda: None)
-    names = [finding.name for finding in diagnose(Settings(), HOST).problems]
+    names = [finding.name for finding in diagnose({}, HOST).problems]
     assert names == ["engine", "Python for a set-up"]
 
 
@@ -84,12 +78,12 @@ def test_an_engine_that_gives_no_answer_is_a_problem(tmp_path):
 
 def test_an_unfinished_environment_is_named():
     environment.current().write_state(environment.Request(), complete=False)
-    assert "unfinished" in diagnose(Settings(), HOST).report()
+    assert "unfinished" in diagnose({}, HOST).report()
 
 
 def test_a_folder_that_cannot_be_is_reported(monkeypatch):
     monkeypatch.setenv("CRACKGEO_ENVIRONMENTS", "relative")
-    diagnosis = diagnose(Settings(), HOST)
+    diagnosis = diagnose({}, HOST)
     names = [finding.name for finding in diagnosis.problems]
     assert names == ["managed environment", "engine", "room"]
     assert "remedy: make room, or set CRACKGEO_ENVIRONMENTS to the full path" in diagnosis.report()
@@ -101,7 +95,7 @@ def test_a_complete_environment_is_named():
     for name in ("python", "crackgeo"):
         current.program(name).parent.mkdir(exist_ok=True)
         shutil.copy(FAKE, current.program(name))
-    report = diagnose(Settings(), HOST).report()
+    report = diagnose({}, HOST).report()
     assert f"complete, {current.folder}" in report
     assert "(the managed environment)" in report
 
@@ -117,9 +111,14 @@ def test_a_cancel_ends_the_engine(tmp_path):
         ({}, ""),
         ({"proxyEnabled": "false", "proxyType": "HttpProxy", "proxyHost": "p"}, ""),
         ({"proxyEnabled": "true", "proxyType": "DefaultProxy", "proxyHost": "p"}, ""),
-        ({"proxyEnabled": True, "proxyType": "HttpProxy", "proxyHost": "p"}, "http://p"),
+        ({"proxyEnabled": "True", "proxyType": "HttpProxy", "proxyHost": "p"}, "http://p"),
         (
-            {"proxyEnabled": "true", "proxyType": "Socks5Proxy", "proxyHost": "p", "proxyPort": 99},
+            {
+                "proxyEnabled": "true",
+                "proxyType": "Socks5Proxy",
+                "proxyHost": "p",
+                "proxyPort": "99",
+            },
             "socks5://p:99",
         ),
         (
@@ -135,19 +134,17 @@ def test_a_cancel_ends_the_engine(tmp_path):
     ],
 )
 def test_the_proxy_is_that_of_qgis(settings, url):
-    assert proxy_url(Settings({f"proxy/{k}": v for k, v in settings.items()})) == url
+    assert proxy_url({f"proxy/{k}": v for k, v in settings.items()}) == url
 
 
 def test_the_report_names_the_proxy_without_its_password():
-    settings = Settings(
-        {
-            "proxy/proxyEnabled": "true",
-            "proxy/proxyType": "HttpProxy",
-            "proxy/proxyHost": "p",
-            "proxy/proxyUser": "ann",
-            "proxy/proxyPassword": "s3cret",  # pragma: allowlist secret
-        }
-    )
+    settings = {
+        "proxy/proxyEnabled": "true",
+        "proxy/proxyType": "HttpProxy",
+        "proxy/proxyHost": "p",
+        "proxy/proxyUser": "ann",
+        "proxy/proxyPassword": "s3cret",  # pragma: allowlist secret
+    }
     diagnosis = diagnose(settings, HOST)
     assert "http://***@p" in diagnosis.report()
     assert not any("s3cret" in str(finding) for finding in diagnosis.findings)
@@ -155,4 +152,4 @@ def test_the_report_names_the_proxy_without_its_password():
 
 def test_a_proxy_of_a_variable_may_have_no_scheme(monkeypatch):
     monkeypatch.setenv("https_proxy", "ann:s3cret@p:8080")  # pragma: allowlist secret
-    assert "http://***@p:8080" in [f.found for f in diagnose(Settings(), HOST).findings]
+    assert "http://***@p:8080" in [f.found for f in diagnose({}, HOST).findings]

@@ -30,12 +30,6 @@ CANCEL_S = 1.0
 ROOT = Path(__file__).parents[2]
 
 
-class Settings(dict):
-    """Settings as QGIS keeps them."""
-
-    value = dict.get
-
-
 def run(engine, arguments=("map",), **options):
     events = []
     result = run_engine(engine, arguments, events.append, **options)
@@ -289,7 +283,7 @@ def places(tmp_path, monkeypatch):
 
 
 def test_the_engine_is_looked_for_in_order(places, monkeypatch):
-    settings = Settings({"crackgeo/executable": str(places / "setting" / "crackgeo")})
+    settings = {"crackgeo/executable": str(places / "setting" / "crackgeo")}
 
     def found():
         return Path(find_engine(settings).executable).parent.name
@@ -310,11 +304,11 @@ def test_the_engine_is_looked_for_in_order(places, monkeypatch):
 def test_an_engine_that_the_user_named_is_never_replaced_by_another(places, monkeypatch):
     monkeypatch.setenv("CRACKGEO_EXECUTABLE", "/nowhere/crackgeo")
     with pytest.raises(EngineError, match="CRACKGEO_EXECUTABLE names /nowhere/crackgeo") as caught:
-        find_engine(Settings())
+        find_engine({})
     assert "unset CRACKGEO_EXECUTABLE" in caught.value.remedy
     monkeypatch.delenv("CRACKGEO_EXECUTABLE")
     with pytest.raises(EngineError, match="the setting of the plugin names /old") as caught:
-        find_engine(Settings({"crackgeo/executable": "/old/crackgeo"}))
+        find_engine({"crackgeo/executable": "/old/crackgeo"})
     assert "empty the field Program" in caught.value.remedy
 
 
@@ -323,7 +317,7 @@ def test_setting_up_is_no_remedy_for_an_engine_that_the_user_named(places, body)
     own = places / "variable" / "crackgeo"
     own.write_text(f"#!/bin/sh\n{body}\n")
     with pytest.raises(EngineError) as caught:
-        find_engine(Settings()).check_version()
+        find_engine({}).check_version()
     assert "unset CRACKGEO_EXECUTABLE" in caught.value.remedy
 
 

@@ -20,12 +20,6 @@ from qgis_plugin.crackgeo.steps import Reporter
 FAKE = Path(__file__).with_name("fake_python.sh")
 
 
-class Settings(dict):
-    """Settings as QGIS keeps them."""
-
-    value = dict.get
-
-
 class Log(list):
     """Collects what a set-up reports."""
 
@@ -86,7 +80,7 @@ def test_a_set_up_makes_an_engine_that_is_found(home, monkeypatch):
     percents = [percent for percent, _ in log.stages]
     assert percents == sorted(percents)
     assert percents[-1] == 100
-    assert find_engine(Settings()).executable == path
+    assert find_engine({}).executable == path
 
 
 def test_torch_comes_first_from_its_own_index_and_all_is_pinned(home, monkeypatch):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,9 +15,8 @@ from qgis.core import (
     QgsProcessingFeedback,
     QgsProcessingOutputNumber,
     QgsProcessingOutputString,
-    QgsSettings,
 )
-from qgis.PyQt.QtCore import QCoreApplication, QThread, QUrl
+from qgis.PyQt.QtCore import QCoreApplication, QUrl
 from qgis.PyQt.QtGui import QIcon
 
 from ..engine import (
@@ -28,6 +27,7 @@ from ..engine import (
     quoted,
     run_engine,
 )
+from ..host import settings
 from ..parameters import Output, Parameter, Values
 from ..progress import Progress
 from ..tools import Cancelled
@@ -146,10 +146,11 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         return (False, problem) if problem else (ok, message)
 
     def prepareAlgorithm(self, parameters, context, feedback):
-        """Read the layers, in the thread they live in; write what the engine reads."""
+        """Read layers and settings, in the thread they live in; write what the engine reads."""
         values = Values(self, parameters, context, feedback)
         inputs = (p for p in self.PARAMETERS if not isinstance(p, Output))
         self.inputs = [argument for p in inputs for argument in p.arguments(values)]
+        self.settings = settings()
         return True
 
     def processAlgorithm(
@@ -192,7 +193,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         def cancelled() -> bool:
             return is_cancelled(feedback)
 
-        engine = find_engine(QgsSettings())
+        engine = find_engine(self.settings)
         version = engine.check_version(cancelled)
         feedback.pushInfo(tr("Engine: crackgeo {} ({})").format(version, engine.origin))
         feedback.pushCommandInfo(quoted(command_line(engine, self.arguments)))
@@ -208,17 +209,9 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
 
 def is_cancelled(feedback: QgsProcessingFeedback) -> bool:
     """Whether the user cancelled, also where the run holds up the window, as QGIS's batches do."""
-    application = QCoreApplication.instance()
-    if application is not None and QThread.currentThread() == application.thread():
-        application.processEvents()
+    if threading.current_thread() is threading.main_thread():  # not QThread's: see `host.settings`
+        QCoreApplication.processEvents()
     return feedback.isCanceled()
-
-
-def metadata(key: str) -> str:
-    """An entry of the plugin's metadata.txt."""
-    parser = ConfigParser(interpolation=None)
-    parser.read(FOLDER / "metadata.txt", encoding="utf-8")
-    return parser.get("general", key)
 
 
 def _readable(value: Any) -> str:

@@ -8,13 +8,12 @@ from qgis.core import (
     QgsProcessingException,
     QgsProcessingParameterBoolean,
     QgsProcessingParameterFile,
-    QgsSettings,
 )
 
 from ..diagnostics import Diagnosis, diagnose, proxy_url
 from ..engine import EngineError
 from ..environment import Request, set_up
-from ..host import host_versions
+from ..host import host_versions, settings
 from ..parameters import Parameter
 from ..steps import Reporter
 from ..tools import Cancelled
@@ -95,7 +94,8 @@ class CheckEngine(EngineAlgorithm):
     )
 
     def prepareAlgorithm(self, parameters, context, feedback):
-        """Read the parameters."""
+        """Read parameters and settings, and what it runs in."""
+        self.settings, self.host = settings(), host_versions()
         wanted = self.parameterAsBool(parameters, SETUP.name, context)
         try:
             self.request = self._request(parameters, context) if wanted else None
@@ -108,7 +108,7 @@ class CheckEngine(EngineAlgorithm):
         try:
             if self.request:
                 set_up(self.request, reporter(feedback))
-            diagnosis = diagnose(QgsSettings(), host_versions(), feedback.isCanceled)
+            diagnosis = diagnose(self.settings, self.host, feedback.isCanceled)
         except Cancelled:
             feedback.pushInfo(tr("Cancelled. The next set-up goes on from here."))
             return {}
@@ -125,7 +125,7 @@ class CheckEngine(EngineAlgorithm):
             wheels=self.parameterAsFile(parameters, WHEELS.name, context),
             offline=self.parameterAsBool(parameters, OFFLINE.name, context),
             graphics_card=self.parameterAsBool(parameters, GRAPHICS_CARD.name, context),
-            proxy=proxy_url(QgsSettings()),
+            proxy=proxy_url(self.settings),
         )
 
 

@@ -27,7 +27,7 @@ from ..diagnostics import Diagnosis, Finding, diagnose, proxy_url
 from ..engine import EXECUTABLE_SETTING, EngineError
 from ..engine import SET_UP as NO_ENGINE
 from ..environment import Request, last_request, remove, set_up
-from ..host import host_versions
+from ..host import host_versions, settings
 from ..steps import Reporter
 from ..translation import tr
 from .background import Background, running
@@ -102,7 +102,7 @@ class EnvironmentDialog(QDialog):
         box = QGroupBox(tr("Or use an engine that is there"))
         form = QFormLayout(box)
         self.own = QgsFileWidget()
-        self.own.setFilePath(str(QgsSettings().value(EXECUTABLE_SETTING, "") or ""))
+        self.own.setFilePath(settings()[EXECUTABLE_SETTING])
         self.own.lineEdit().setPlaceholderText(tr("path of the program crackgeo; empty: as above"))
         self.own.lineEdit().editingFinished.connect(self.keep_own)
         self.own.fileChanged.connect(self._picked)
@@ -143,9 +143,9 @@ class EnvironmentDialog(QDialog):
         """Look at everything, without blocking the window."""
 
         def work(reporter: Reporter) -> Diagnosis:
-            return diagnose(settings, host, reporter.is_cancelled)
+            return diagnose(kept, host, reporter.is_cancelled)
 
-        settings, host = QgsSettings(), host_versions()
+        kept, host = settings(), host_versions()
         self.status.setText(tr("Looking for the engine..."))
         self._watch(Background(CHECK, work).start())
 
@@ -156,7 +156,7 @@ class EnvironmentDialog(QDialog):
                 wheels=self.wheels.filePath(),
                 offline=self.offline.isChecked(),
                 graphics_card=self.graphics_card.isChecked(),
-                proxy=proxy_url(QgsSettings()),
+                proxy=proxy_url(settings()),
             )
         except EngineError as error:
             self._show_error(error)
@@ -181,9 +181,9 @@ class EnvironmentDialog(QDialog):
 
     def keep_own(self):
         """Remember the user's own engine, and look at it."""
-        settings, path = QgsSettings(), self.own.filePath()
-        if path != str(settings.value(EXECUTABLE_SETTING, "") or ""):
-            settings.setValue(EXECUTABLE_SETTING, path)
+        path = self.own.filePath()
+        if path != settings()[EXECUTABLE_SETTING]:
+            QgsSettings().setValue(EXECUTABLE_SETTING, path)
             self.check()
 
     def _picked(self, path):
