@@ -286,9 +286,8 @@ def test_norms_are_kept_where_that_is_asked_for(data, config, tmp_path):
     statistics = [name for name in after if "running" in name]
     assert statistics
     assert same({n: before[n] for n in statistics}, {n: after[n] for n in statistics})
-    assert same(
-        {n: torch.load(start)["ema"][n] for n in statistics}, {n: after[n] for n in statistics}
-    )
+    begun = torch.load(start)["ema"]
+    assert same({n: begun[n] for n in statistics}, {n: after[n] for n in statistics})
     assert not same(before, after)
 
 
