@@ -34,10 +34,17 @@ def algorithm(name):
 
 
 def documented(command):
-    """Options of a command, from the reference that the engine's tests hold."""
+    """Options of a command and their help, from the reference that the engine's tests hold."""
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     section = text.partition(f"## crackgeo {command}\n")[2].partition("\n## ")[0]
-    return set(re.findall(r"^ {2}(?:-\w, )?(--[a-z-]+)", section, re.MULTILINE))
+    parts = re.split(r"^ {2}(?:-\w, )?(--[a-z-]+)", section, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], (" ".join(said.split()) for said in parts[1::2]), strict=True))
+
+
+def documented_defaults(command):
+    """Defaults that the reference tells, by option."""
+    found = {o: re.search(r"\[default: ([^];]+)", said) for o, said in documented(command).items()}
+    return {option: match[1] for option, match in found.items() if match}
 
 
 def test_the_provider_has_the_algorithms(provider):
@@ -67,10 +74,22 @@ def test_every_parameter_has_help(provider, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_options_are_those_of_the_command_line(provider, name):
     options = {p.option for p in algorithm(name).PARAMETERS if p.option}
-    known = documented(NAMES[name])
+    known = set(documented(NAMES[name]))
     assert known, f"docs/cli.md does not know {NAMES[name]}"
     assert options <= known
     assert known - options <= LEFT_OUT
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_defaults_are_those_of_the_command_line(provider, name):
+    theirs = documented_defaults(NAMES[name])
+    ours = {p.option: p.default for p in algorithm(name).PARAMETERS if p.option in theirs}
+    assert ours, "nothing to compare"
+    for option, default in ours.items():
+        if default in (None, ""):  # the option is not given then
+            continue
+        kind = float if isinstance(default, int | float) else str
+        assert kind(theirs[option]) == default, option
 
 
 def test_what_only_experts_need_is_advanced(provider):
