@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import schema
+from .errors import UsageError
 from .files import atomic_output, output_errors
 from .jsontext import to_json
 from .schema import LayerSchema
@@ -29,6 +30,7 @@ from .symbology import style_qml
 from .vectors import FeatureTable, Vectors
 
 GEOMETRY_COLUMN = "geom"
+_STYLES, _PROJECTS = "layer_styles", "qgis_projects"  # tables where QGIS keeps them
 _UTC = 100  # GDAL's code for a time in UTC
 _UNDEFINED_CARTESIAN = "-1"  # srs_id of a layer without CRS (GeoPackage 1.2, requirement 11)
 
@@ -109,6 +111,40 @@ class RunRecord:
         return (self.finished - self.started).total_seconds()
 
 
+def refuse_foreign_layers(path: Path) -> None:
+    """Find what crackgeo did not make in a GeoPackage that is about to be replaced.
+
+    Raises
+    ------
+    UsageError
+        It holds layers of somebody else, or a QGIS project: with the file they would be lost.
+    """
+    ours = {layer.name for layer in schema.LAYERS} | {_STYLES}
+    foreign = ", ".join(name for name in _contents(path) if name not in ours)
+    if foreign:
+        raise UsageError(
+            f"{path}: holds what crackgeo did not make and would be lost with the file: {foreign}",
+            "choose another name for the result, or move these into a file of their own",
+        )
+
+
+def _contents(path: Path) -> list[str]:
+    """Layers of a GeoPackage, and its projects; empty if the file is none."""
+    place = f"{path.absolute().as_uri()}?mode=ro&immutable=1"  # leaves no log beside it
+    try:
+        with closing(sqlite3.connect(place, uri=True)) as database:
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+            if "gpkg_contents" not in tables:
+                return []
+            names = [name for (name,) in database.execute("SELECT table_name FROM gpkg_contents")]
+            if _PROJECTS in tables:
+                found = database.execute(f"SELECT name FROM {_PROJECTS}")
+                names += [f"QGIS project {name}" for (name,) in found]
+    except sqlite3.Error:
+        return []
+    return names
+
+
 def write_geopackage(
     path: Path,
     vectors: Vectors,
@@ -132,7 +168,7 @@ def write_geopackage(
     Raises
     ------
     UsageError
-        The file is there and `overwrite` was not asked for.
+        The file is there and `overwrite` was not asked for, or it holds what is not ours.
     ResourceError
         It cannot be written, or another program has it open.
     ValueError
@@ -144,6 +180,7 @@ def write_geopackage(
         (schema.CRACK_NODES, vectors.crack_nodes),
         (schema.COVERAGE, coverage),
     ]
+    refuse_foreign_layers(path)
     if vectors.width_stations is not None:
         tables.append((schema.WIDTH_STATIONS, vectors.width_stations))
     with (

@@ -9,6 +9,7 @@ from typing import Unpack
 
 from .files import GEOPACKAGE, GEOTIFF, JSON, PNG, all_or_none, check_names, check_output
 from .inputs import StrPath, find_inputs
+from .layers import refuse_foreign_layers
 from .monitor import SILENT, Monitor
 from .predict_options import PredictKeywords, PredictOptions
 from .predict_run import run_prediction
@@ -47,7 +48,8 @@ def map_cracks(
     quicklook : also write a PNG of the cracks over the image
     report : also write the record of the run here, as JSON
     threshold, threshold_low, min_length_m, max_width_mm, stations_m : see `vectorize_raster`
-    overwrite : replace outputs that exist, and the work of a run that ended early
+    overwrite : replace outputs that exist, unless the GeoPackage holds layers of others, and the
+        work of a run that ended early
     resume : go on with a run that ended early; from the beginning if there is none
     monitor : progress, warnings, cancelling
     prediction : any of model, device, precision, batch_size, overlap_px, bands, stretch, nodata,
@@ -76,6 +78,7 @@ def map_cracks(
         [(output, GEOPACKAGE), (kept, GEOTIFF), (picture, PNG), (record_to, JSON)],
         [*rasters, *options.files],
     )
+    refuse_foreign_layers(output)
     outputs = output, kept, picture, record_to
     with WorkFolder(output, resume, overwrite, monitor) as work:
         with all_or_none(outputs):
@@ -184,4 +187,5 @@ def vectorize_raster(
     rules = VectorRules(threshold, threshold_low, min_length_m, max_width_mm, stations_m).checked()
     input, output = Path(input), Path(output)
     check_names([(output, GEOPACKAGE)], [input])
+    refuse_foreign_layers(output)
     return run_vectorization(input, output, rules, overwrite, StageClock(monitor)).result

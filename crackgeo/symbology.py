@@ -95,12 +95,16 @@ def style_qml(layer: str, ground_units: bool = True) -> str | None:
     if not source.is_file():
         return None
     schema = next(s for s in LAYERS if s.name == layer)
+    metre, milli, digits = ("m", "mm", 1) if ground_units else ("units", "units", 3)
     return Template(source.read_text(encoding="utf-8")).substitute(
         aliases=_aliases(schema.fields, ground_units),
         crack_ranges=_ranges(CRACK_CLASSES, ground_units),
         lines=_lines(),
         ranges=_ranges(WIDTH_CLASSES, ground_units),
         markers=_markers(),
+        metre=metre,
+        milli=milli,
+        digits=digits,
     )
 
 

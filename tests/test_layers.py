@@ -249,6 +249,23 @@ def test_an_existing_file_is_kept_unless_asked(tmp_path: Path) -> None:
     assert rows(path, "SELECT model FROM runs") == [("compact",)]
 
 
+def test_layers_and_projects_of_others_are_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "work 100%.gpkg"
+    write_geopackage(path, some_vectors(), some_coverage(), RUN, UTM)
+    write_geopackage(path, some_vectors(), some_coverage(), RUN, UTM, overwrite=True)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE roads (id INTEGER)")
+        database.execute("INSERT INTO gpkg_contents (table_name, data_type) VALUES ('roads', 'x')")
+        database.execute("CREATE TABLE qgis_projects (name TEXT)")
+        database.execute("INSERT INTO qgis_projects VALUES ('bridge')")
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="roads, QGIS project bridge") as caught:
+        write_geopackage(path, NOTHING, EMPTY, RUN, UTM, overwrite=True)
+    assert "another name" in caught.value.remedy
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_file_open_in_qgis_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "cracks.gpkg"
     write_geopackage(path, some_vectors(), some_coverage(), RUN, UTM)
@@ -289,7 +306,11 @@ def test_without_a_crs_nothing_is_called_metres() -> None:
     style = style_qml("cracks", ground_units=False) or ""
     assert 'label="1.3 - 3 units"' in style
     assert 'name="Mean width (units)"' in style
+    assert "mm'" not in style
+    assert " m," not in style
+    assert """fieldName="format_number(&quot;width_mean_mm&quot;, 3) || ' units'\"""" in style
     assert " mm" not in "".join(re.findall(r'label="([^"]*)"', style))
+    assert "mm'" not in (style_qml("width_stations", ground_units=False) or "mm'")
     assert 'label="1.3 - 3 mm"' in (style_qml("cracks") or "")
 
 

@@ -9,6 +9,7 @@ import rasterio
 from affine import Affine
 from fakes import IdentityModel
 from PIL import Image
+from shapely.geometry import box
 
 import crackgeo
 from crackgeo.errors import Cancelled, InputError, ModelError, ResourceError, UsageError
@@ -158,6 +159,18 @@ def test_an_existing_output_stays_unless_asked(survey, tmp_path):
     assert out.read_text() == "precious"
     result = crackgeo.map_cracks(survey, out, model=IdentityModel(), overwrite=True)
     assert result.vectors.cracks == 1
+
+
+def test_a_file_with_layers_of_others_is_refused_before_the_work(survey, tmp_path):
+    out, stages = tmp_path / "work.gpkg", []
+    aoi = gpd.GeoDataFrame(geometry=[box(0, 0, 1, 1)], crs="EPSG:25832")
+    aoi.to_file(out, layer="aoi", engine="pyogrio")
+    before = out.read_bytes()
+    monitor = Monitor(lambda stage, *_: stages.append(stage))
+    for job in (crackgeo.map_cracks, crackgeo.vectorize_raster):
+        with pytest.raises(UsageError, match=r"would be lost with the file: aoi"):
+            job(survey, out, overwrite=True, monitor=monitor)
+    assert (stages, out.read_bytes()) == ([], before)
 
 
 def test_an_output_that_is_open_elsewhere_is_refused_before_the_work(survey, tmp_path):

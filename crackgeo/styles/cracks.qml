@@ -10,7 +10,7 @@
   </renderer-v2>
   <labeling type="simple">
     <settings>
-      <text-style fieldName="format_number(&quot;width_mean_mm&quot;, 1) || ' mm'" isExpression="1" fontSize="9" fontSizeUnit="Point" fontWeight="75" textColor="0,0,0,255" textOpacity="1">
+      <text-style fieldName="format_number(&quot;width_mean_mm&quot;, $digits) || ' $milli'" isExpression="1" fontSize="9" fontSizeUnit="Point" fontWeight="75" textColor="0,0,0,255" textOpacity="1">
         <text-buffer bufferDraw="1" bufferSize="1" bufferSizeUnits="MM" bufferColor="255,255,255,255" bufferOpacity="1"/>
       </text-style>
       <placement placement="2" placementFlags="10" dist="0.6" distUnits="MM" priority="5"/>
@@ -22,5 +22,5 @@
   <aliases>
     $aliases
   </aliases>
-  <previewExpression>'crack ' || "crack_id" || ', ' || round("length_m", 2) || ' m, ' || coalesce(round("width_mean_mm", 1), '?') || ' mm'</previewExpression>
+  <previewExpression>'crack ' || "crack_id" || ', ' || round("length_m", 2) || ' $metre, ' || coalesce(round("width_mean_mm", $digits), '?') || ' $milli'</previewExpression>
 </qgis>

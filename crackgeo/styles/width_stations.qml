@@ -12,5 +12,5 @@
   <aliases>
     $aliases
   </aliases>
-  <previewExpression>round("width_mm", 1) || ' mm'</previewExpression>
+  <previewExpression>round("width_mm", $digits) || ' $milli'</previewExpression>
 </qgis>

@@ -66,6 +66,19 @@ def test_status_decides_what_is_learned(tmp_path):
         draw(nobody)
 
 
+def test_the_case_of_field_names_does_not_matter(tmp_path):
+    lines = [[(20, y), (80, y)] for y in (10.5, 30.5)]
+    judged = {"STATUS": ["accepted", "rejected"], "Width_MM": [6.0, 6.0]}
+    path = write_lines(tmp_path / "a.gpkg", lines, **judged)
+    assert [int(draw(path)[y, 50]) for y in (10, 30)] == [1, 0]
+    assert [int(draw(path, width_field="width_mm")[y, 50]) for y in (10, 30)] == [1, 0]
+    both = write_lines(tmp_path / "b.geojson", [LINE], Status=["rejected"], status=["accepted"])
+    assert draw(both, width_mm=6.0)[40, 50] == 1
+    unclear = write_lines(tmp_path / "c.geojson", [LINE], Status=["accepted"], STATUS=[""])
+    with pytest.raises(InputError, match=r"meant by status\. It has: Status, STATUS"):
+        draw(unclear, width_mm=6.0)
+
+
 def test_far_from_reviewed_cracks_nothing_is_learned(tmp_path):
     path = write_lines(
         tmp_path / "a.gpkg", [[(10, 5), (20, 5)]], width_mm=[4.0], status=["rejected"]

@@ -188,8 +188,9 @@ def read_features(
     try:
         layer = spec.layer or _only_layer(path, pyogrio.list_layers(path))
         fields = [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
+        status = _field(path, fields, STATUS)
         width = _width_field(path, fields, spec.width_field)
-        columns = [name for name in (STATUS, width) if name in fields]
+        columns = [name for name in (status, width) if name]
         meta, _, wkb, values = pyogrio.raw.read(path, layer=layer, columns=columns, force_2d=True)
         crs = crs_named(meta["crs"])
     except (DataSourceError, DataLayerError, CRSError, ValueError) as error:
@@ -207,9 +208,9 @@ def read_features(
         )
     if not usable.all():
         monitor.warn(f"{path}: {(~usable).sum()} features without line or polygon are left out")
-    verdict = _verdicts(path, table.get(STATUS), len(shapes))
+    verdict = _verdicts(path, table.get(status or ""), len(shapes))
     width_mm = _numbers(path, width, table.get(width or ""), len(shapes))
-    return Features(shapes[usable], verdict[usable], width_mm[usable], crs, STATUS in table)
+    return Features(shapes[usable], verdict[usable], width_mm[usable], crs, status is not None)
 
 
 def _only_layer(path: Path, found: NDArray[np.object_]) -> str:
@@ -227,9 +228,23 @@ def _only_layer(path: Path, found: NDArray[np.object_]) -> str:
 
 
 def _width_field(path: Path, fields: list[str], asked: str | None) -> str | None:
-    if asked is not None and asked not in fields:
+    if asked is None:
+        return next(filter(None, (_field(path, fields, name) for name in WIDTH_FIELDS)), None)
+    found = _field(path, fields, asked)
+    if found is None:
         raise InputError(f"{path}: no field {asked}", f"--width-field: one of {', '.join(fields)}")
-    return asked or next((name for name in WIDTH_FIELDS if name in fields), None)
+    return found
+
+
+def _field(path: Path, fields: list[str], name: str) -> str | None:
+    """The field of a name as the file spells it: Shapefiles and databases have their own cases."""
+    alike = [field for field in fields if field.lower() == name.lower()]
+    if name in alike or len(alike) < 2:
+        return name if name in alike else next(iter(alike), None)
+    raise InputError(
+        f"{path}: which field is meant by {name}? It has: {', '.join(alike)}",
+        f"rename the one that counts to {name}",
+    )
 
 
 def _verdicts(path: Path, status: NDArray[Any] | None, n: int) -> NDArray[np.str_]:
