@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -22,6 +23,8 @@ from .errors import ResourceError, UsageError
 
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "your disk quota is used up"}
 _MIB = 2**20  # a disk with less is full
+_NAME_MAX_BYTES = 255  # of nearly every disk
+_SUFFIX_MAX_BYTES = 16  # what libraries add to the name of a file that they write
 _TOO_LARGE = {errno.EFBIG: "the file is larger than the disk's format or a limit allows"}
 _FORBIDDEN = {
     errno.EACCES: "no permission to write there",
@@ -86,17 +89,18 @@ def check_output(target: Path, overwrite: bool = False) -> None:
     UsageError
         It exists and `overwrite` is not set, or it is a folder.
     ResourceError
-        Its folder is missing or cannot be written to, or another program has the file open.
+        Its folder is missing or cannot be written to, its name is too long, or another program
+        has the file open.
     """
-    if target.is_dir():
-        raise UsageError(f"{target}: is a folder", "name a file in it")
-    if target.exists() and not overwrite:
-        raise UsageError(f"{target}: exists already", "choose another name, or add --overwrite")
-    if not target.parent.is_dir():
-        raise ResourceError(f"{target}: there is no folder {target.parent}", "create it first")
-    # Asking by trying: permissions, mounts and quotas have more rules than os.access knows.
-    probe = _beside(target, _token())
     with output_errors(target):
+        if target.is_dir():
+            raise UsageError(f"{target}: is a folder", "name a file in it")
+        if target.exists() and not overwrite:
+            raise UsageError(f"{target}: exists already", "choose another name, or add --overwrite")
+        if not target.parent.is_dir():
+            raise ResourceError(f"{target}: there is no folder {target.parent}", "create it first")
+        # Asking by trying: permissions, mounts and quotas have more rules than os.access knows.
+        probe = _beside(target, _token())
         try:
             os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         finally:
@@ -113,7 +117,7 @@ def _refuse_open_file(target: Path) -> None:
     if target.exists():
         os.replace(target, target)
     for log in (target.with_name(target.name + suffix) for suffix in _SQLITE_LOGS):
-        if log.exists():
+        if os.path.exists(log):  # no error if its name is too long
             raise ResourceError(
                 f"{target}: open in another program (there is a file {log.name})", _CLOSE_IT
             )
@@ -197,7 +201,7 @@ class AtomicOutput:
 
     def discard(self) -> None:
         """Remove all temporary files, those that libraries put beside them included."""
-        ours = self.target.with_name(f".{self.target.stem}.part-{self._token}")
+        ours = self.target.with_name(f".{_short_stem(self.target)}.part-{self._token}")
         for leftover in glob.glob(f"{glob.escape(str(ours))}*"):
             with suppress(OSError):
                 os.unlink(leftover)
@@ -291,6 +295,8 @@ def _resource_error(target: Path, error: Exception) -> ResourceError:
         return ResourceError(f"{target}: {reason}", "make room, or write to another disk")
     if code == errno.EACCES and target.exists() and str(target) in _named(error):
         return ResourceError(f"{target}: open in another program, or protected", _CLOSE_IT)
+    if code == errno.ENAMETOOLONG:
+        return ResourceError(f"{target}: the name is too long", "choose a shorter one")
     if code in _FORBIDDEN:
         return ResourceError(f"{target}: {_FORBIDDEN[code]}", "write to a folder of your own")
     reason = _TOO_LARGE.get(code, os.strerror(code))
@@ -319,7 +325,7 @@ def remove_leftovers(target: Path) -> None:
 
     Only for who knows that no other run is writing it.
     """
-    begun = f".{glob.escape(target.stem)}.part-*{glob.escape(target.suffix)}*"
+    begun = f".{glob.escape(_short_stem(target))}.part-*{glob.escape(target.suffix)}*"
     for path in target.parent.glob(begun):
         path.unlink(missing_ok=True)
 
@@ -346,7 +352,19 @@ def _token() -> str:
 
 
 def _beside(target: Path, token: str) -> Path:
-    return target.with_name(f".{target.stem}.part-{token}{target.suffix}")
+    return target.with_name(f".{_short_stem(target)}.part-{token}{target.suffix}")
+
+
+def _short_stem(target: Path) -> str:
+    """A target's stem in the names of its temporary files, which disks must take as well."""
+    added = len(f"..part-{_token()}{target.suffix}".encode(errors="replace"))
+    room = _NAME_MAX_BYTES - _SUFFIX_MAX_BYTES - added
+    whole = os.fsencode(target.stem)
+    if len(whole) <= room:
+        return target.stem
+    # others that begin alike must not be taken for this one
+    mark = f"~{sha256(whole).hexdigest()[:8]}"
+    return whole[: max(room - len(mark), 0)].decode(errors="ignore") + mark
 
 
 def _appear(part: Path, target: Path) -> None:
