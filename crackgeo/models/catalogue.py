@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelError
+from ..monitor import SILENT, Monitor
+from .reading import read_errors
 
 _SAM = "https://dl.fbaipublicfiles.com/segment_anything"
 # the commit whose checkpoints have the checksums below
@@ -137,15 +139,15 @@ def published(name: str) -> Published | None:
     return next((item for item in PUBLISHED if item.name == name), None)
 
 
-def identify(path: Path) -> tuple[Digests, Published | None]:
+def identify(path: Path, monitor: Monitor = SILENT) -> tuple[Digests, Published | None]:
     """A file's checksums, and which published file it is, if any; reads bytes only.
 
     Raises
     ------
     ModelError
-        It bears the name of a published file, but is another.
+        It bears the name of a published file, but is another; or it cannot be read.
     """
-    found = digests(path)
+    found = digests(path, monitor)
     for item in PUBLISHED:
         if item.filename == path.name:
             item.check_digests(path, found)
@@ -156,16 +158,26 @@ def identify(path: Path) -> tuple[Digests, Published | None]:
 
 def sha256_of(path: Path) -> str:
     """Checksum of a file, hexadecimal."""
-    with path.open("rb") as file:
+    with read_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digests(path: Path) -> Digests:
-    """Checksums of a file, in one pass; git's is that of `blob SIZE`, a zero byte, the content."""
+def digests(path: Path, monitor: Monitor = SILENT) -> Digests:
+    """Checksums of a file, in one pass; git's is that of `blob SIZE`, a zero byte, the content.
+
+    Parameters
+    ----------
+    path : the file
+    monitor : progress in bytes; may cancel
+    """
     sha256 = hashlib.sha256()
-    git = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as file:
+    done = 0
+    with read_errors(path), path.open("rb") as file:
+        size = path.stat().st_size
+        git = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
         while chunk := file.read(_CHUNK_BYTES):
             sha256.update(chunk)
             git.update(chunk)
+            done += len(chunk)
+            monitor.step("checksum", done, max(size, done))
     return Digests(sha256.hexdigest(), git.hexdigest())

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import ModelError
+from ..errors import ModelError, UsageError
 from .deltas import PAPER_SCALE, DeltaSpec
+from .memory import memory_errors
 from .sam import VITS, CrackSam, SamConfig, build_cracksam, for_inference
 
 Tensors = Mapping[str, Tensor]
@@ -33,6 +34,7 @@ _ADAPTER_PLACE = {
     "c": "mlp.adapter.down",
     "d": "mlp.adapter.up",
 }
+_WRAPPERS = ("module.", "model.", "_orig_mod.")  # what training code puts before every name
 _COPY = "prompt_encoder.shared_embedding.positional_embedding"  # of shared_image_embedding
 # Hugging Face's names -> SAM's, in this order (transformers, SamModel)
 _HUGGING_FACE = (
@@ -61,7 +63,12 @@ _HUGGING_FACE = (
 )  # fmt: skip
 
 
-def combine(sam: Tensors, delta: Tensors, scale: float = PAPER_SCALE) -> CrackSam:
+def combine(
+    sam: Tensors,
+    delta: Tensors,
+    scale: float = PAPER_SCALE,
+    called: tuple[str, str] = ("SAM", "delta"),
+) -> CrackSam:
     """SAM's encoder and a published delta as one network, deltas apart.
 
     Parameters
@@ -69,39 +76,53 @@ def combine(sam: Tensors, delta: Tensors, scale: float = PAPER_SCALE) -> CrackSa
     sam : state dict of SAM, any image size, Meta's or Hugging Face's names
     delta : a delta file's tensors: the head, and LoRA or adapters or both
     scale : of the adapter beside the MLP; the file does not hold it
+    called : what messages call the two
 
     Raises
     ------
     ModelError
         Tensors are missing, or the two do not belong together.
+    ResourceError
+        Memory did not suffice.
     """
-    with _foreign_tensors():
+    with _foreign_tensors(called[1]):
         head, added, spec = read_delta(delta, scale)
+    with _foreign_tensors(called[0]):
         encoder = encoder_tensors(sam)
+    with _foreign_tensors(" and ".join(called)):
         _check_pair(encoder, head, added)
         return assemble({**encoder, **head, **added}, spec)
 
 
-def start_training(sam: Tensors, spec: DeltaSpec) -> CrackSam:
+def check_delta(delta: Tensors, called: str) -> DeltaSpec:
+    """Whether tensors are those of a delta file, and of what kind; `called` is for messages."""
+    with _foreign_tensors(called):
+        return read_delta(delta, PAPER_SCALE)[2]
+
+
+def start_training(sam: Tensors, spec: DeltaSpec, called: str = "SAM") -> CrackSam:
     """SAM's weights with fresh deltas and a fresh class head, to be trained.
 
     Parameters
     ----------
     sam : state dict of SAM, any image size, Meta's or Hugging Face's names
     spec : the deltas
+    called : what messages call SAM's file
 
     Raises
     ------
     ModelError
         The tensors are not those of SAM.
+    ResourceError
+        Memory did not suffice.
     """
-    with _foreign_tensors():
+    with _foreign_tensors(called):
         named = sam_names(sam)
         weights = {**encoder_tensors(named), **_shared_head(named)}
         network = build_cracksam(config_from_shapes(weights), spec)
         _, left_over = network.load_state_dict(weights, strict=False)
     if left_over:
-        raise ModelError(f"SAM's weights hold tensors of another network: {left_over[:3]}")
+        raise ModelError(f"{called}: holds tensors of another network than SAM: {left_over[:3]}")
     return network
 
 
@@ -141,20 +162,35 @@ def assemble(tensors: Tensors, spec: DeltaSpec) -> CrackSam:
 
 
 @contextmanager
-def _foreign_tensors() -> Iterator[None]:
+def _foreign_tensors(called: str = "") -> Iterator[None]:
     """One error for names and shapes that no network has; torch's message says which they are."""
+    where = f"{called}: " if called else ""
     try:
-        yield
+        with memory_errors(called or "the network"):
+            yield
+    except (ModelError, UsageError) as error:  # a file's shapes are nobody's usage
+        raise ModelError(f"{where}{error.message}", error.remedy) from error
     except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError) as error:
         detail = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"the tensors do not make a CrackSAM network: {detail}",
+            f"{where}the tensors do not make a CrackSAM network: {detail}",
             "get the weights again; SAM and delta must be of the same ViT",
         ) from error
 
 
+def _check_wrapper(tensors: Tensors) -> None:
+    """Find names that training code has put its own before, as no reader expects them."""
+    for wrapper in _WRAPPERS:
+        if tensors and all(name.startswith(wrapper) for name in tensors):
+            raise ModelError(
+                f"the names of its tensors all begin with {wrapper!r}, as of a network in another",
+                f"save it once more without: {{k.removeprefix({wrapper!r}): v for k, v in ...}}",
+            )
+
+
 def sam_names(tensors: Tensors) -> dict[str, Tensor]:
     """SAM's tensors under Meta's names, whichever they had."""
+    _check_wrapper(tensors)
     if not any(name.startswith("vision_encoder.") for name in tensors):
         return dict(tensors)
     return {_meta_name(name): tensor for name, tensor in tensors.items() if name != _COPY}
@@ -184,6 +220,7 @@ def read_delta(
     delta: Tensors, scale: float
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], DeltaSpec]:
     """A delta file, published or crackgeo's, as head, deltas under crackgeo's names, their kind."""
+    _check_wrapper(delta)
     head = {name: tensor for name, tensor in delta.items() if name.startswith(_HEAD)}
     others = {name: tensor for name, tensor in delta.items() if name not in head}
     if "mask_decoder.mask_tokens.weight" not in head:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import struct
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -15,23 +16,24 @@ from ..errors import ModelError
 from ..files import atomic_output
 from ..specs import TILE_PX
 from .catalogue import sha256_of
+from .memory import memory_errors
 from .protocol import ModelInfo
+from .reading import begins_as_safetensors, check_text, read_errors, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = "crackgeo-model"
 FORMAT_VERSION = "1"
+DELTA_FORMAT = "crackgeo-delta"  # what `crackgeo finetune` makes of CrackSAM, to be imported
 ARCHITECTURES = ("compact", "cracksam")
 # value = RGB * factor + offset; compact as its ImageNet start was trained, cracksam as the
 # published code does it, which is not SAM's own normalisation
 NORMALISATIONS = {"minus-one-to-one": (1 / 127.5, -1.0), "zero-to-one": (1 / 255, 0.0)}
 _DEFAULT_NORMALISATION = {"compact": "minus-one-to-one", "cracksam": "zero-to-one"}
 _INFO_NUMBERS = {f.name for f in fields(ModelInfo) if f.type in ("float", "int")}
-# what is believed of a file: beyond, a threshold marks nothing
+# what is believed of a file; thresholds are checked apart, as their ends mark nothing or all
 _RANGES = {
-    "threshold": (0.0, 1.0),
-    "threshold_low": (0.0, 1.0),
     "min_length_px": (0.0, 1e6),
     "outline": (0.0, 0.99),
     "width_error_px": (0.0, 1e3),
@@ -108,6 +110,25 @@ def open_model_file(path: Path) -> ModelFile:
     return ModelFile(path, _info(path, metadata))
 
 
+def check_metadata(path: Path, metadata: Mapping[str, str]) -> None:
+    """Hold what metadata say of a model's use to the rules that hold when it is loaded.
+
+    Parameters
+    ----------
+    path : of the file that the metadata are in, or will be
+    metadata : with `architecture`
+
+    Raises
+    ------
+    ModelError
+        A model with these metadata could not be loaded.
+    """
+    numbers = _numbers(path, metadata)
+    info = ModelInfo(path.stem, "", metadata=metadata, **numbers)  # type: ignore[arg-type]
+    file = ModelFile(path, info)
+    _ = file.normalisation, file.temperature  # which check themselves
+
+
 def read_metadata(path: Path) -> dict[str, str]:
     """The string metadata of any safetensors file."""
     with _safetensors(path) as handle:
@@ -140,52 +161,108 @@ def save_model(
     """
     if metadata.get("architecture") not in ARCHITECTURES or not metadata.get("name"):
         raise ModelError(f"{path}: a model file needs an architecture and a name in its metadata")
+    check_metadata(path, metadata)
     whole = {**metadata, "format": FORMAT, "format_version": FORMAT_VERSION}
     with atomic_output(path, overwrite) as part:
         write_tensors(part, tensors, whole)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file that whoever may read other new files may read."""
+    """Write a safetensors file that whoever may read other new files may read.
+
+    Raises
+    ------
+    OSError
+        As the operating system gave it; safetensors has an error of its own for it.
+    ResourceError
+        Memory did not suffice.
+    """
     from safetensors.torch import save_file
 
     path.touch()
     usual_mode = path.stat().st_mode
-    save_file({name: t.detach().contiguous() for name, t in tensors.items()}, path, metadata)
+    with memory_errors(path):
+        try:
+            save_file(_apart(tensors), path, metadata)
+        except SafetensorError as error:
+            raise _system_error(error) from error
     path.chmod(usual_mode)  # safetensors would leave the file to its owner alone
 
 
-def _safetensors(path: Path) -> safe_open:
-    if not path.is_file():
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as safetensors takes them: contiguous, and no two of them in the same memory."""
+    apart: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().contiguous()
+        place = own.untyped_storage().data_ptr()
+        apart[name] = own.clone() if place in taken else own
+        taken.add(place)
+    return apart
+
+
+def _system_error(error: SafetensorError) -> OSError:
+    """The operating system's error in one of safetensors, such as `... (os error 28)`."""
+    text = str(error)
+    number = re.search(r"\(os error (\d+)\)", text)
+    if number is None:
+        return OSError(text)
+    return OSError(int(number[1]), text, None, int(number[1]))  # on Windows the last one counts
+
+
+@contextmanager
+def _safetensors(path: Path) -> Iterator[Any]:
+    with read_errors(path):
+        there = path.is_file()
+    if not there:
         raise ModelError(f"{path}: no such model file", "check the path, or: crackgeo models list")
+    check_text(path)
     try:
-        return safe_open(path, framework="pt", device="cpu")
+        with (
+            read_errors(path),
+            memory_errors(path),
+            safe_open(path, framework="pt", device="cpu") as handle,
+        ):
+            yield handle
     except SafetensorError as error:
         raise ModelError(f"{path}: {_damage(path)} ({error})", _GET_ANOTHER) from error
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})", _GET_ANOTHER) from error
 
 
 def _damage(path: Path) -> str:
     """Tell a cut-off safetensors file from one of another format, by its first bytes."""
-    with path.open("rb") as file:
-        head = file.read(9)
-    if len(head) == 9 and head[8:] == b"{" and struct.unpack("<Q", head[:8])[0] < 100_000_000:
-        return "truncated or damaged"
-    return "not a safetensors file"
+    return "truncated or damaged" if begins_as_safetensors(path) else "not a safetensors file"
 
 
 def _info(path: Path, metadata: dict[str, str]) -> ModelInfo:
+    name, numbers = shown(metadata.get("name", path.stem)), _numbers(path, metadata)
+    return ModelInfo(name, sha256_of(path), metadata=metadata, **numbers)  # type: ignore[arg-type]
+
+
+def _numbers(path: Path, metadata: Mapping[str, str]) -> dict[str, float]:
+    """The numbers that a file says of its use, each one believable."""
     numbers = {key: _number(path, key, metadata[key]) for key in _INFO_NUMBERS & metadata.keys()}
     _check_side(path, numbers.pop("tile_px", TILE_PX))
-    for key, value in numbers.items():
+    for key in numbers.keys() & _RANGES.keys():
         low, high = _RANGES[key]
-        if not low <= value <= high:
+        if not low <= numbers[key] <= high:
             raise ModelError(
-                f"{path}: {key} is {value:g}, not between {low:g} and {high:g}", _GET_ANOTHER
+                f"{path}: {key} is {numbers[key]:g}, not between {low:g} and {high:g}", _GET_ANOTHER
             )
-    name = metadata.get("name", path.stem)
-    return ModelInfo(name, sha256_of(path), metadata=metadata, **numbers)  # type: ignore[arg-type]
+    _check_thresholds(path, **{k: v for k, v in numbers.items() if k.startswith("threshold")})
+    return numbers
+
+
+def _check_thresholds(
+    path: Path, threshold: float = ModelInfo.threshold, threshold_low: float | None = None
+) -> None:
+    """The rules of `VectorSpec`, which would refuse them once the whole survey is predicted."""
+    if not 0 < threshold < 1:
+        raise ModelError(f"{path}: threshold is {threshold:g}, not within (0, 1)", _GET_ANOTHER)
+    low = ModelInfo.threshold_low if threshold_low is None else threshold_low
+    if not 0 < low <= threshold:
+        raise ModelError(
+            f"{path}: threshold_low is {low:g}, not within (0, {threshold:g}]", _GET_ANOTHER
+        )
 
 
 def _check_side(path: Path, side_px: float) -> None:
