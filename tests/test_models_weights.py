@@ -11,10 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from crackgeo.cli import run
 from crackgeo.errors import Cancelled, CrackgeoError, ModelError, ResourceError, UsageError
-from crackgeo.models import catalogue, pickles, weights
+from crackgeo.models import catalogue, importing, pickles, weights
 from crackgeo.models.download import Patience, _SameSecurity, download
 from crackgeo.models.pickles import read_pickle
 from crackgeo.models.registry import find_model, models_home
@@ -330,6 +331,29 @@ def test_wrong_bytes_from_the_server(item, server, home):
     assert list(home.rglob("*.bin*")) == []
 
 
+def test_two_fetches_do_not_write_one_file(item, server, home, monkeypatch):
+    server.manner = "stall"
+    first = threading.Thread(target=weights.fetch, args=("tiny-sam",), kwargs={"patience": QUICK})
+    first.start()
+    part = weights.cached(item).with_name("weights.bin.part")
+    while not (part.exists() and part.stat().st_size):
+        time.sleep(0.01)
+    with pytest.raises(ResourceError, match="another run of crackgeo") as caught:
+        weights.fetch("tiny-sam", patience=QUICK)
+    assert "wait" in caught.value.remedy
+    first.join()
+    assert os.listdir(home / "weights") == ["weights.bin"]
+    assert weights.verify("tiny-sam").known
+
+
+def test_a_folder_in_the_place_of_a_published_file(item, home):
+    weights.cached(item).mkdir(parents=True)
+    for use in (weights.fetch, weights.verify):
+        with pytest.raises(ModelError, match=r"cannot be read \(Is a directory"):
+            use("tiny-sam")
+    assert [row.there for row in weights.list_models() if row.name == "tiny-sam"] == [False]
+
+
 def test_offline_says_what_to_put_where(item, server, home):
     server.shutdown()
     server.server_close()
@@ -468,6 +492,37 @@ def test_truncated_pickles(tmp_path, keep):
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(2, dtype=torch.bool),
+        torch.zeros(2, dtype=torch.int8),
+        torch.zeros(2, dtype=torch.complex64),
+        torch.zeros(2, 2).to_sparse(),
+    ],
+)
+def test_tensors_that_are_no_weights_are_not_called_dangerous(tmp_path, tensor):
+    torch.save({"a": tensor}, tmp_path / "a.pth")
+    with pytest.raises(ModelError, match="of a kind that weights do not have") as caught:
+        read_pickle(tmp_path / "a.pth")
+    assert "code" not in caught.value.message
+
+
+def test_safetensors_under_a_pickles_name_are_not_called_truncated(tmp_path):
+    save_file({"a": torch.ones(2)}, tmp_path / "a.pth")
+    assert weights.read_weights(tmp_path / "a.pth")["a"].tolist() == [1, 1]
+    with pytest.raises(ModelError, match="is a safetensors file"):
+        read_pickle(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("name", ["state_dict", "model"])
+def test_a_checkpoint_of_training_is_told_where_its_weights_lie(tmp_path, name):
+    torch.save({name: {"a": torch.zeros(1)}, "epoch": 3}, tmp_path / "a.pth")
+    with pytest.raises(ModelError, match="something else than named tensors") as caught:
+        read_pickle(tmp_path / "a.pth")
+    assert f"under '{name}'" in caught.value.remedy
+
+
 def test_other_contents(tmp_path):
     torch.save([torch.zeros(1)], tmp_path / "a.pth")
     with pytest.raises(ModelError, match="something else than named tensors"):
@@ -484,9 +539,10 @@ def test_other_contents(tmp_path):
 
 def test_a_false_name_is_found_out_before_reading(tmp_path, monkeypatch):
     """A file called as SAM's is SAM's or an error."""
-    monkeypatch.setattr(weights, "read_weights", lambda path: pytest.fail("it was read"))
+    for module in (weights, importing):
+        monkeypatch.setattr(module, "read_weights", lambda path: pytest.fail("it was read"))
     path = weights_file(tmp_path / "sam_vit_b_01ec64.pth", {"a": Evil()})
-    for use in (weights.verify, lambda p: weights.import_model(p, p, tmp_path / "m.safetensors")):
+    for use in (weights.verify, lambda p: importing.import_model(p, p, tmp_path / "m.safetensors")):
         with pytest.raises(ModelError, match="wrong checksum"):
             use(path)
     assert not (tmp_path / "m.safetensors").exists()
@@ -542,7 +598,7 @@ def test_failures_have_an_exit_code_and_no_traceback(tmp_path, capsys):
 def test_an_existing_output_is_kept(tmp_path):
     (tmp_path / "m.safetensors").write_bytes(b"mine")
     with pytest.raises(UsageError, match="exists"):
-        weights.import_model("a.pth", "b.pth", tmp_path / "m.safetensors")
+        importing.import_model("a.pth", "b.pth", tmp_path / "m.safetensors")
     assert (tmp_path / "m.safetensors").read_bytes() == b"mine"
 
 

@@ -75,7 +75,7 @@ def import_command(console: Console, output: Path, **options: Any) -> None:
     The result is a safetensors file for --model. A .pth file that is not one of the published
     ones should come from someone you trust.
     """
-    from ..models.weights import import_model
+    from ..models.importing import import_model
 
     with console.monitor() as monitor:
         metadata = import_model(output=output, monitor=monitor, **options)

@@ -20,6 +20,7 @@ from ..errors import ModelError, ResourceError
 from ..files import output_errors
 from ..monitor import SILENT, Monitor
 from ..version import __version__
+from .locks import alone
 
 _CHUNK_BYTES = 1 << 20
 _BUSY = {http.client.REQUEST_TIMEOUT, http.client.TOO_MANY_REQUESTS}
@@ -69,13 +70,14 @@ def download(
     ModelError
         No connection, or wrong bytes.
     ResourceError
-        The disk is full or not writable.
+        The disk is full or not writable, or another run is fetching the file.
     """
     if urlsplit(url).scheme not in ("https", "http"):
         raise ModelError(f"{url}: only https and http", "use another address")
-    part = target.with_name(target.name + ".part")
     with output_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+    with alone(target), output_errors(target):
+        part = target.with_name(target.name + ".part")
         resumed = part.exists()
         _receive(url, part, size_bytes, monitor, patience)
         try:
