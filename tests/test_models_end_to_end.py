@@ -15,10 +15,12 @@ from safetensors.torch import save_file
 from test_models_cracksam import TINY, hugging_face, own_delta, tiny
 
 from crackgeo.cli import run
+from crackgeo.errors import ModelError, UsageError
 from crackgeo.models.checkpoint import model_metadata
 from crackgeo.models.compact import CompactNet
 from crackgeo.models.deltas import DeltaSpec
-from crackgeo.models.modelfile import open_model_file, save_model
+from crackgeo.models.export import export_onnx
+from crackgeo.models.modelfile import open_model_file, read_metadata, read_tensors, save_model
 from crackgeo.models.registry import load_model
 from crackgeo.models.sam import VITS
 
@@ -192,6 +194,45 @@ def test_a_model_above_protobufs_2_gb_keeps_its_weights_in_a_second_file(
     item = json.loads((tmp_path / "large.json").read_text())
     assert item["assets"]["weights"]["href"] == "./large.onnx.data"
     assert run(["models", "export", str(compact_file), "-o", str(output)]) == 2
+
+
+def test_an_export_writes_over_no_input(compact_file, tmp_path):
+    """A model may be called like the description or the weights that go beside the ONNX file."""
+    for name in ("foo.json", "foo.onnx", "foo.onnx.data"):
+        model = tmp_path / name
+        model.write_bytes(compact_file.read_bytes())
+        with pytest.raises(UsageError, match="is an input of this run"):
+            export_onnx(model, tmp_path / "foo.onnx", overwrite=True)
+        assert model.read_bytes() == compact_file.read_bytes()
+        model.unlink()
+
+
+def test_what_a_killed_export_left_is_removed(compact_file, tmp_path, monkeypatch):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    (tmp_path / ".ex.part-abcdefgh").mkdir()
+    (tmp_path / ".ex.part-abcdefgh" / "ex.onnx").write_bytes(b"half")
+    for left in (".ex.part-01234567.onnx", ".ex.part-01234567.json", ".other.part-1.onnx"):
+        (tmp_path / left).touch()
+    monkeypatch.setattr("crackgeo.models.export._write", no_number)
+    with pytest.raises(ModelError):
+        export_onnx(compact_file, tmp_path / "ex.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == [".other.part-1.onnx"]
+
+
+def no_number(*arguments):
+    raise ModelError("not written")
+
+
+@pytest.mark.parametrize("told", [{"temperature": "nan"}, {"normalisation": "foo"}])
+def test_a_model_that_cannot_be_used_is_not_exported(compact_file, tmp_path, told):
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "m.safetensors"
+    save_file(read_tensors(compact_file), path, read_metadata(compact_file) | told)
+    with pytest.raises(ModelError, match=next(iter(told))):
+        export_onnx(path, tmp_path / "m.onnx")
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
 
 
 def test_the_description_follows_the_rules_of_the_mlm_extension(compact_file, tmp_path):

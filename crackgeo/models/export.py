@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
 import re
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +22,27 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError, UsageError
-from ..files import ONNX, all_or_none, atomic_output, check_names, check_output, output_errors
+from ..files import (
+    JSON,
+    ONNX,
+    AtomicOutput,
+    Format,
+    all_or_none,
+    atomic_output,
+    check_names,
+    check_output,
+    output_errors,
+    remove_leftovers,
+)
+from .locks import alone
 from .modelfile import ModelFile, open_model_file
 from .registry import build_network
+from .runtime import Scaling
 from .weights import resolve
 
 TOLERANCE = 1e-3  # of probabilities; a larger difference is refused
 _ONE_FILE_MAX_BYTES = 1_900_000_000  # protobuf ends at 2 GiB; the graph needs some of it
+_WEIGHTS = Format("weights beside an ONNX file", ())
 _BANDS = ("red", "green", "blue")
 _MLM = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 _EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
@@ -55,10 +71,10 @@ class Portable(nn.Module):
 
     def __init__(self, file: ModelFile) -> None:
         super().__init__()
+        scaling = Scaling.of(file)  # which checks itself, before a network is built
         self.network = build_network(file).eval()
-        factor, self.offset = file.normalisation
-        self.factor = factor * 255
-        self.temperature = file.temperature
+        self.factor, self.offset = scaling.factor * 255, scaling.offset
+        self.temperature = scaling.temperature
 
     def forward(self, image: Tensor) -> Tensor:
         logits = self.network(image * self.factor + self.offset)
@@ -77,21 +93,34 @@ def export_onnx(model: str | Path, output: Path, overwrite: bool = False) -> Exp
     Raises
     ------
     UsageError
-        The packages for it are not installed, or an output exists.
+        The packages for it are not installed, or an output exists or is the model itself.
     ModelError
         onnxruntime's probabilities differ by more than 0.001.
+    ResourceError
+        An output cannot be written, or another run is writing it.
     """
-    check_names([(output, ONNX)], [])
     description, weights = output.with_suffix(".json"), output.with_name(f"{output.name}.data")
-    for path in (output, description, weights):
-        check_output(path, overwrite)
+    check_names([(output, ONNX)], [])
+    path = resolve(model)
+    check_names([(output, ONNX), (description, JSON), (weights, _WEIGHTS)], [path])
+    for target in (output, description, weights):
+        check_output(target, overwrite)
     _check_packages()
-    file = open_model_file(resolve(model))
+    file = open_model_file(path)
+    with alone(output):
+        for target in (output, description, weights):
+            _clean(target)
+        return _export(file, output, description, weights, overwrite)
+
+
+def _export(
+    file: ModelFile, output: Path, description: Path, weights: Path, overwrite: bool
+) -> Exported:
     portable = Portable(file)
     apart = weights if _size_bytes(portable) > _ONE_FILE_MAX_BYTES else None
     with (
         output_errors(output),
-        TemporaryDirectory(dir=output.parent, prefix=f".{output.stem}.part-") as folder,
+        TemporaryDirectory(dir=output.parent, prefix=_folder_prefix(output)) as folder,
     ):
         # the model refers to its weights by their name, so they are written under the final ones
         part = Path(folder) / output.name
@@ -105,6 +134,19 @@ def export_onnx(model: str | Path, output: Path, overwrite: bool = False) -> Exp
                 with atomic_output(target, overwrite) as final:
                     os.replace(part.parent / target.name, final)
     return Exported(output, description, apart, difference)
+
+
+def _folder_prefix(output: Path) -> str:
+    """Of the folder that an export works in, as of any temporary file of the output."""
+    return f"{AtomicOutput(output).path.stem.rpartition('-')[0]}-"
+
+
+def _clean(target: Path) -> None:
+    """Remove what runs left that were killed while they wrote a target."""
+    remove_leftovers(target)
+    for folder in target.parent.glob(f"{glob.escape(_folder_prefix(target))}*"):
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def stac_item(
