@@ -13,7 +13,13 @@ import pytest
 import torch
 from crackgeo_training.finetuning import finetune as module
 from crackgeo_training.finetuning import finetune_report, jobs, local_calibration
-from crackgeo_training.finetuning.bases import Base, load_base, parse_delta
+from crackgeo_training.finetuning.bases import (
+    Base,
+    load_base,
+    parse_delta,
+    save_delta,
+    start_cracksam,
+)
 from crackgeo_training.finetuning.finetune import FinetuneSpec, finetune
 from crackgeo_training.finetuning.fit import trained_state
 from crackgeo_training.finetuning.jobs import training_dtype
@@ -32,12 +38,13 @@ from crackgeo.errors import Cancelled, InputError, ModelError, UsageError
 from crackgeo.models import devices
 from crackgeo.models.checkpoint import model_metadata
 from crackgeo.models.deltas import DeltaSpec
+from crackgeo.models.importing import import_model
 from crackgeo.models.modelfile import read_metadata, read_tensors, save_model
 from crackgeo.models.protocol import ModelInfo
 from crackgeo.models.registry import load_model
 from crackgeo.models.runtime import Scaling
 from crackgeo.models.sam import build_cracksam
-from crackgeo.models.weights import import_model
+from crackgeo.models.weights import verify
 from crackgeo.monitor import Monitor
 from crackgeo.specs import BandSpec
 
@@ -415,6 +422,36 @@ def test_a_delta_is_used_as_its_base_was_and_as_it_was_judged(small, data, tmp_p
     model = load_model(whole, device="cpu", precision="fp32")
     scores = evaluate(model, load_data(data).val).scores[-1].metrics
     assert {name: scores[name].value for name in made.after} == pytest.approx(made.after, abs=1e-6)
+
+
+def test_a_delta_says_which_sam_it_needs_and_on_which_terms(quick, data, tmp_path, monkeypatch):
+    base = tiny_base(DeltaSpec("qv", 2))
+    origin = {"sam_file": "road.pth", "sam_sha256": "0" * 64, "licence": "for tests only"}
+    origin |= {"delta_file": "first.pth", "delta_sha256": "1" * 64}
+    told = origin | {"scores": "of the base"}
+    use(monkeypatch, replace(base, info=replace(base.info, metadata=told)))
+    out = tmp_path / "delta.safetensors"
+    finetune(data, out, spec=replace(SPEC, iterations=1, epoch=1))
+    said = read_metadata(out)
+    assert origin.items() <= said.items()
+    assert said["vit"] == model_metadata(base.network)["vit"]
+    assert "scores" not in said
+    assert verify(out).kind == "delta"
+
+
+def test_fresh_deltas_say_which_sam_they_need(tmp_path):
+    save_file(build_cracksam(TINY).state_dict(), tmp_path / "sam.safetensors")
+    base = start_cracksam(str(tmp_path / "sam.safetensors"), DeltaSpec("q", 2))
+    save_delta(tmp_path / "delta.safetensors", base, {}, overwrite=False)
+    warned = []
+    monitor = Monitor(on_warning=warned.append)
+    files = tmp_path / "sam.safetensors", tmp_path / "delta.safetensors"
+    import_model(*files, tmp_path / "one.safetensors", monitor=monitor)
+    assert warned == []
+    save_file(build_cracksam(TINY).state_dict(), tmp_path / "sam.safetensors")
+    import_model(*files, tmp_path / "two.safetensors", monitor=monitor)
+    assert len(warned) == 1
+    assert "was trained on other weights of SAM" in warned[0]
 
 
 def test_the_loss_of_cracksam_falls(quick, data, tmp_path, monkeypatch):

@@ -16,8 +16,15 @@ from crackgeo.models.catalogue import digests
 from crackgeo.models.checkpoint import model_metadata, read_cracksam, start_training
 from crackgeo.models.compact import CompactNet, restore_compact
 from crackgeo.models.deltas import DeltaSpec
-from crackgeo.models.modelfile import NORMALISATIONS, open_model_file, save_model, write_tensors
+from crackgeo.models.modelfile import (
+    DELTA_FORMAT,
+    NORMALISATIONS,
+    open_model_file,
+    save_model,
+    write_tensors,
+)
 from crackgeo.models.protocol import ModelInfo, Segmenter
+from crackgeo.models.reading import storable
 from crackgeo.models.registry import find_model
 from crackgeo.models.runtime import Scaling, TorchSegmenter
 from crackgeo.models.sam import CrackSam, for_inference
@@ -28,8 +35,9 @@ from ..learning.peers import PeerNet, build_peer
 
 Network = CompactNet | CrackSam | PeerNet
 PARTS = ("all", "decoder", "head")
-DELTA_FORMAT = "crackgeo-delta"
 _UNKEPT = ("scores", "calibration")  # told of the base, not of what becomes of it
+# what a delta of it must say: the SAM that it needs, whose work it goes on from, on which terms
+_ORIGIN = ("sam_file", "sam_sha256", "delta_file", "delta_sha256", "licence")
 
 
 @dataclass(frozen=True)
@@ -127,9 +135,10 @@ def start_cracksam(sam: str, delta: DeltaSpec) -> Base:
     delta : what is added and learned, beside the head
     """
     path = resolve(sam)
-    network = start_training(read_weights(path), delta)
+    network = start_training(read_weights(path), delta, str(path))
     found = digests(path).sha256
-    info = ModelInfo("cracksam", found, metadata={"sam_file": path.name, "sam_sha256": found})
+    origin = {"sam_file": storable(path.name), "sam_sha256": found}
+    info = ModelInfo("cracksam", found, metadata=origin)
     return Base(network, info, Scaling(*NORMALISATIONS["zero-to-one"]))
 
 
@@ -173,7 +182,9 @@ def save_delta(path: Path, base: Base, said: dict[str, str], overwrite: bool) ->
     network = cast(CrackSam, base.network)
     frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
     learned = {k: v for k, v in network.state_dict().items() if k not in frozen}
-    story = {**how_to_use(base.info.metadata), **model_metadata(network), **said}
+    told = base.info.metadata
+    origin = {key: told[key] for key in _ORIGIN if key in told}
+    story = {**how_to_use(told), **origin, **model_metadata(network), **said}
     story |= {"format": DELTA_FORMAT, "name": path.stem}
     with atomic_output(path, overwrite) as part:
         write_tensors(part, learned, story)
