@@ -13,6 +13,7 @@ from qgis.core import (
     QgsFeature,
     QgsFeatureRequest,
     QgsFeatureSink,
+    QgsField,
     QgsFields,
     QgsProcessingException,
     QgsProcessingFeatureSource,
@@ -39,19 +40,26 @@ def write_features(
     Raises
     ------
     QgsProcessingException
-        Not every feature could be written.
+        There is none, or not every feature could be written, or it is not clear which field counts.
     """
-    kept = [i for i in map(source.fields().indexFromName, names) if i >= 0]
+    if source.featureCount() == 0:
+        raise QgsProcessingException(
+            tr("{}: no feature to use; look at the selection and the filter").format(title)
+        )
+    found = {name: _index(source.fields(), name, title) for name in names}
+    kept = {name: i for name, i in found.items() if i is not None}
     fields = QgsFields()
-    for i in kept:
-        fields.append(source.fields()[i])
+    for name, i in kept.items():
+        field = QgsField(source.fields()[i])
+        field.setName(name)
+        fields.append(field)
     path = QgsProcessingUtils.generateTempFilename("features.gpkg")
     writer = _writer(path, fields, source, transform_context)
     n_given = 0
-    for feature in _read(source, kept):
+    for feature in _read(source, list(kept.values())):
         copy = QgsFeature(fields)
         copy.setGeometry(feature.geometry())
-        copy.setAttributes([feature.attributes()[i] for i in kept])
+        copy.setAttributes([feature.attributes()[i] for i in kept.values()])
         n_given += 1
         if not writer.addFeature(copy, QgsFeatureSink.Flag.FastInsert):
             raise _failure(title, writer.errorMessage())
@@ -63,6 +71,16 @@ def write_features(
         counts = tr("{} of {} features were written").format(max(n_written, 0), n_given)
         raise _failure(title, f"{counts} {problem}".strip())
     return path
+
+
+def _index(fields, name, title):
+    """Where a field is, None without one; its case counts only where two differ in nothing else."""
+    alike = [i for i in range(len(fields)) if fields[i].name().lower() == name]
+    exact = [i for i in alike if fields[i].name() == name]
+    if not exact and len(alike) > 1:
+        wanted = tr("{}: two fields are called {}; rename the one that does not count")
+        raise QgsProcessingException(wanted.format(title, name))
+    return next(iter(exact or alike), None)
 
 
 def _writer(path, fields, source, transform_context):

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections import deque
+from contextlib import closing
+from pathlib import Path
 
 from qgis.core import (
+    QgsLayerTree,
+    QgsLayerTreeNode,
+    QgsMapLayer,
     QgsProcessingContext,
     QgsProcessingLayerPostProcessorInterface,
     QgsProcessingOutputVectorLayer,
+    QgsProject,
+    QgsProviderRegistry,
 )
 
 from .translation import tr
@@ -17,46 +26,99 @@ LAYERS = (
     ("COVERAGE", "coverage", tr("Coverage")),
     ("POLYGONS", "crack_polygons", tr("Crack outlines")),
     ("OUTPUT", "cracks", tr("Cracks")),
+    ("STATIONS_LAYER", "width_stations", tr("Widths at stations")),
 )
+CRACKS = "OUTPUT"
+OPTIONAL = "width_stations"  # the engine writes it if stations are asked for
 
 
-class EmbeddedStyle(QgsProcessingLayerPostProcessorInterface):
-    """Gives a layer the style that the engine stored in the file (table layer_styles).
+class Arrival(QgsProcessingLayerPostProcessorInterface):
+    """Receives a layer in the project: its data, its style, its place above those before it.
 
-    Processing loads layers without it. A file that was replaced QGIS goes on reading as it was,
-    also for layers that are loaded anew.
+    Processing loads layers without the style that the engine stored in the file (table
+    layer_styles). A file that was replaced QGIS goes on reading as it was, also for layers that
+    are loaded anew.
+
+    Parameters
+    ----------
+    project : that it is loaded into
+    before : the layers of this run that were loaded, the next is added to it
+    is_new : False for a layer that was there already, whose style is the user's
     """
+
+    def __init__(self, project: QgsProject | None, before: list[str], is_new: bool) -> None:
+        super().__init__()
+        self._project = project
+        self._before = before
+        self._is_new = is_new
 
     def postProcessLayer(self, layer, context, feedback):
         """Called by QGIS when the layer is in the project."""
-        project = context.project()
-        others = project.mapLayers().values() if project else ()
-        for same in (layer, *(other for other in others if other.source() == layer.source())):
+        others = self._project.mapLayers().values() if self._project else ()
+        for same in (layer, *(other for other in others if _place(other) == _place(layer))):
             same.dataProvider().reloadData()
             same.reload()
-        layer.loadDefaultStyle()
+        if self._is_new:
+            layer.loadDefaultStyle()
+            if self._project:
+                _raise_above(self._before, layer.id(), self._project.layerTreeRoot())
+        self._before.append(layer.id())
         layer.triggerRepaint()
+
+
+def _place(layer: QgsMapLayer) -> tuple[str, str]:
+    """File and layer name of a layer, however its source is spelt."""
+    parts = QgsProviderRegistry.instance().decodeUri(layer.providerType(), layer.source())
+    path = str(parts.get("path") or layer.source())
+    return os.path.normcase(os.path.abspath(path)), str(parts.get("layerName") or "")
+
+
+def _raise_above(before: list[str], new: str, root: QgsLayerTree) -> None:
+    """Move a layer above those before it: into a group QGIS puts each one below the last."""
+    node = root.findLayer(new)
+    siblings = node.parent().children() if node else []
+    places = [i for i, one in enumerate(siblings) if _layer_id(one) in before]
+    if places and siblings.index(node) > min(places):
+        node.parent().insertChildNode(min(places), node.clone())
+        node.parent().removeChildNode(node)
+
+
+def _layer_id(node: QgsLayerTreeNode) -> str:
+    return node.layerId() if QgsLayerTree.isLayer(node) else ""
 
 
 def layer_outputs() -> list[QgsProcessingOutputVectorLayer]:
     """Outputs for the layers beside the cracks, for models and scripts."""
-    return [QgsProcessingOutputVectorLayer(name, label) for name, _, label in LAYERS[:-1]]
+    return [
+        QgsProcessingOutputVectorLayer(name, label) for name, _, label in LAYERS if name != CRACKS
+    ]
 
 
 def layer_uris(path: str) -> dict[str, str]:
-    """Where each layer of a GeoPackage lies, by name of output."""
-    return {name: f"{path}|layername={layer}" for name, layer, _ in LAYERS}
+    """Where each layer of a GeoPackage lies, by name of output; those that it has."""
+    known = [name for name, layer, _ in LAYERS if layer != OPTIONAL or _has_layer(path, layer)]
+    return {name: f"{path}|layername={layer}" for name, layer, _ in LAYERS if name in known}
+
+
+def _has_layer(path: str, layer: str) -> bool:
+    """Asked of SQLite, for the run's own thread must not ask QGIS, see `host.settings`."""
+    with closing(
+        sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
+    ) as database:
+        found = database.execute("SELECT 1 FROM gpkg_contents WHERE table_name = ?", (layer,))
+        return found.fetchone() is not None
 
 
 # The context deletes a layer's post-processor, so each layer needs its own; until then only a
 # reference from Python keeps the part of it that is written in Python. The last ones are enough.
-_kept: deque[EmbeddedStyle] = deque(maxlen=300)
+_kept: deque[Arrival] = deque(maxlen=300)
 
 
 def load_with_cracks(context: QgsProcessingContext, path: str, title: str) -> None:
     """If the cracks are to be loaded, load the layers that belong to them, named and styled.
 
-    A name or a group that the user or a model chose for them stays.
+    A name or a group that the user or a model chose for them stays, and so do name and style of
+    layers that the project has already.
 
     Parameters
     ----------
@@ -68,16 +130,19 @@ def load_with_cracks(context: QgsProcessingContext, path: str, title: str) -> No
     if path not in waiting:
         return
     given = waiting.pop(path)
-    chosen = "" if given.name == LAYERS[-1][2] else given.name
+    labels = {name: label for name, _, label in LAYERS}
+    chosen = "" if given.name == labels[CRACKS] else given.name
+    layers = given.project.mapLayers().values() if given.project else ()
+    there = {one.source(): one.name() for one in layers}
+    before: list[str] = []
     loaded = {}
-    uris = layer_uris(path)
-    for name, _, label in LAYERS:
-        text = chosen if chosen and name == "OUTPUT" else f"{label}, {chosen or title}"
-        details = QgsProcessingContext.LayerDetails(text, given.project, name)
+    for name, uri in layer_uris(path).items():
+        text = chosen if chosen and name == CRACKS else f"{labels[name]}, {chosen or title}"
+        details = QgsProcessingContext.LayerDetails(there.get(uri, text), given.project, name)
         details.forceName = True
         if hasattr(given, "groupName"):  # since QGIS 3.32
             details.groupName = given.groupName
-        _kept.append(EmbeddedStyle())
+        _kept.append(Arrival(given.project, before, uri not in there))
         details.setPostProcessor(_kept[-1])
-        loaded[uris[name]] = details
+        loaded[uri] = details
     context.setLayersToLoadOnCompletion({**waiting, **loaded})

@@ -15,6 +15,9 @@ from typing import Any
 from qgis.core import (
     NULL,
     QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsCsException,
+    QgsExpression,
     QgsMapLayer,
     QgsProcessing,
     QgsProcessingAlgorithm,
@@ -37,6 +40,8 @@ from qgis.core import (
     QgsProperty,
     QgsProviderRegistry,
     QgsRasterLayer,
+    QgsRectangle,
+    QgsReferencedRectangle,
 )
 from qgis.PyQt.QtCore import QThread
 
@@ -45,6 +50,7 @@ from .translation import tr
 
 _CURL = "/vsicurl/"  # GDAL's word before an address
 _SERVERS = ("http://", "https://", "/vsis3/", "/vsigs/", "/vsiaz/", "/vsioss/")
+_CRS_OF_TEXT = re.compile(r"\[(.+)\]\s*$")  # of an extent, after its four numbers
 _SERVICE = re.compile(rb"<(GDAL_W|WCS_GDAL|WMS_Capabilities)")  # a file that stands for a web layer
 
 
@@ -53,6 +59,7 @@ class Values:
     """The values of one run: the algorithm reads them, `of` is what the user gave.
 
     `paths` collects where outputs go: QGIS names another temporary file each time it is asked.
+    `handed` collects what stands for the user's layers, to name these in messages.
     """
 
     algorithm: QgsProcessingAlgorithm
@@ -60,15 +67,33 @@ class Values:
     context: QgsProcessingContext
     feedback: QgsProcessingFeedback
     paths: dict[str, str] = field(default_factory=dict)  # of outputs, by name
+    handed: dict[str, str] = field(default_factory=dict)  # temporary file: what it holds
 
     def given(self, name: str) -> Any:
-        """The value that the user gave, None without one; of a layer to write its path."""
+        """The value that the user gave, None without one; of a layer to write its path.
+
+        Raises
+        ------
+        QgsProcessingException
+            An expression that cannot be evaluated.
+        """
         value = self.of.get(name)
         if isinstance(value, QgsProcessingOutputLayerDefinition):
             value, _ = value.sink.valueAsString(self.context.expressionContext())
         elif isinstance(value, QgsProperty):
-            value, _ = value.value(self.context.expressionContext())
+            value = self._evaluated(name, value)
         return None if value in (None, "", NULL) else value
+
+    def _evaluated(self, name: str, value: QgsProperty) -> Any:
+        result, found = value.value(self.context.expressionContext())
+        expression = QgsExpression(value.expressionString())
+        if not found and value.expressionString():  # it is NULL, or wrong
+            expression.evaluate(self.context.expressionContext())
+        problem = expression.parserErrorString() or expression.evalErrorString()
+        if problem and not found and value.expressionString():
+            told = tr("{}: the expression {} has no value ({})")
+            raise QgsProcessingException(told.format(name, value.expressionString(), problem))
+        return result
 
     def raster(self, name: str) -> QgsRasterLayer:
         """A raster layer that is a file.
@@ -115,26 +140,33 @@ class Parameter:
             definition.setFlags(definition.flags() | flag)
         return definition
 
-    def problem(self, values: Values) -> str:
-        """Why the engine could not work with the value; empty if it can."""
-        return ""
-
-    def arguments(self, values: Values) -> list[str]:
-        """What it puts on the engine's command line.
+    def check(self, values: Values) -> None:
+        """Find a value that the engine could not work with.
 
         Raises
         ------
         QgsProcessingException
-            The value has a `problem`: algorithms inside a model are not asked before they run.
+            Says why, for the user.
         """
-        problem = self.problem(values)
-        if problem:
-            raise QgsProcessingException(problem)
-        wanted = values.given(self.name) is not None or not self.optional
-        text = self._text(values) if wanted else None
+
+    def is_wanted(self, values: Values) -> bool:
+        """Whether it goes on the command line; errors as `check`."""
+        self.check(values)  # algorithms inside a model are not asked before they run
+        return values.given(self.name) is not None or not self.optional
+
+    def arguments(self, values: Values) -> list[str]:
+        """What it puts on the engine's command line; errors as `check`."""
+        return self._argument(values) if self.is_wanted(values) else []
+
+    def _argument(self, values: Values) -> list[str]:
+        text = self._text(values)
         if text is None:
             return []
         return [self.option, text] if self.option else [text]
+
+    def _wrong(self, text: str, *values: object) -> QgsProcessingException:
+        """An error that begins with the label; `text` is translated."""
+        return QgsProcessingException(f"{self.label}: {text.format(*values)}")
 
     def _make(self) -> QgsProcessingParameterDefinition:
         raise NotImplementedError
@@ -151,30 +183,40 @@ class Raster(Parameter):
     def _make(self) -> QgsProcessingParameterDefinition:
         return QgsProcessingParameterRasterLayer(self.name, self.label)
 
-    def problem(self, values: Values) -> str:
-        """A layer that is no file, or whose CRS the file does not have."""
+    def check(self, values: Values) -> None:
+        """Refuse a layer that is no file, or whose CRS the file does not have."""
         layer = values.algorithm.parameterAsRasterLayer(values.of, self.name, values.context)
         if layer is None or not layer.isValid():
-            return ""
-        if layer.providerType() != "gdal" or not _is_file(raster_path(layer)):
-            wanted = tr(
-                "{}: save the layer as a GeoTIFF first (Export > Save As), the engine reads "
-                "files only"
+            return
+        path = raster_path(layer)
+        try:
+            readable = layer.providerType() == "gdal" and _is_file(path)
+        except OSError as error:
+            raise self._wrong(tr("{} cannot be read ({})"), path, error.strerror) from error
+        if not readable:
+            raise self._wrong(
+                tr(
+                    "save the layer as a GeoTIFF first (Export > Save As), the engine reads "
+                    "files only"
+                )
             )
-            return wanted.format(self.label)
-        return self._crs_problem(layer.crs(), layer.dataProvider().crs())
+        self._check_crs(layer.crs(), layer.dataProvider().crs())
 
-    def _crs_problem(
+    def _check_crs(
         self, told: QgsCoordinateReferenceSystem, held: QgsCoordinateReferenceSystem
-    ) -> str:
-        """A CRS that QGIS was told, and another one, or none, that the file holds."""
+    ) -> None:
+        """Refuse a CRS that QGIS was told where the file holds another one, or none."""
         if told == held or told.toProj() == held.toProj():
-            return ""
-        wanted = tr(
-            "{}: its coordinate system is {} in QGIS, but {} in the file, which the engine reads. "
-            "Raster > Projections > Assign Projection writes it into the file; then load it anew"
+            return
+        raise self._wrong(
+            tr(
+                "its coordinate system is {} in QGIS, but {} in the file, which the engine reads. "
+                "Raster > Projections > Assign Projection writes it into the file; then load it "
+                "anew"
+            ),
+            _crs_name(told),
+            _crs_name(held),
         )
-        return wanted.format(self.label, _crs_name(told), _crs_name(held))
 
     def _text(self, values: Values) -> str:
         return raster_path(values.raster(self.name))
@@ -183,12 +225,19 @@ class Raster(Parameter):
 def raster_path(layer: QgsRasterLayer) -> str:
     """What the engine opens: the layer's source without QGIS's and GDAL's own words."""
     path = layer.source().partition("|")[0]
-    _, curl, address = path.partition(_CURL)
-    return address if curl else path
+    return path.removeprefix(_CURL)
 
 
 def _is_file(path: str) -> bool:
-    """Whether it is a raster file, here or on a server: no table, archive or web service."""
+    """Whether it is a raster file, here or on a server: no table, archive or web service.
+
+    Raises
+    ------
+    OSError
+        It is a file of this machine that is not there any more, or may not be read.
+    """
+    if os.path.isabs(path) and not path.startswith("/vsi"):
+        os.stat(path)
     if not os.path.isfile(path):
         return path.startswith(_SERVERS)
     with open(path, "rb") as file:
@@ -210,11 +259,20 @@ class Text(Parameter):
 
 @dataclass(frozen=True)
 class Number(Parameter):
-    """A number with its bounds."""
+    """A number with its bounds; `open_range` leaves the bounds themselves out.
+
+    QGIS itself takes any text for a number that is optional, and makes 0 of it.
+    """
 
     minimum: float = 0
     maximum: float = 1e9
     whole: bool = False
+    open_range: bool = False
+
+    def check(self, values: Values) -> None:
+        """Refuse what is no number, or lies out of bounds."""
+        if values.given(self.name) is not None:
+            self._number(values)
 
     def _make(self) -> QgsProcessingParameterDefinition:
         if self.whole:
@@ -225,10 +283,27 @@ class Number(Parameter):
             self.name, self.label, kind, self.default, self.optional, self.minimum, self.maximum
         )
 
+    def _number(self, values: Values) -> float:
+        given = values.given(self.name)
+        try:
+            number = float(self.default if given is None else given)
+        except (TypeError, ValueError) as error:
+            told = tr("{} is no number; fractions have a point, as in 0.25")
+            raise self._wrong(told, given) from error
+        inside = self.minimum <= number <= self.maximum
+        if self.open_range:
+            inside = self.minimum < number < self.maximum
+        if not inside:
+            told = tr("{} does not lie between {} and {}")
+            raise self._wrong(told, given, f"{self.minimum:g}", f"{self.maximum:g}")
+        if self.whole and number != int(number):
+            raise self._wrong(tr("{} is no whole number"), given)
+        return number
+
     def _text(self, values: Values) -> str:
+        number = self._number(values)
         if self.whole:
-            return str(values.algorithm.parameterAsInt(values.of, self.name, values.context))
-        number = values.algorithm.parameterAsDouble(values.of, self.name, values.context)
+            return str(int(number))
         text = f"{number:.12g}"
         return text if float(text) == number else repr(number)
 
@@ -238,6 +313,12 @@ class Choice(Parameter):
     """One of several words, the engine's own."""
 
     words: tuple[str, ...] = ()
+
+    def check(self, values: Values) -> None:
+        """Refuse another word, which QGIS would replace by the default."""
+        given = values.given(self.name)
+        if given is not None and str(given) not in self.words:
+            raise self._wrong(tr("{} is none of {}"), given, ", ".join(self.words))
 
     def _make(self) -> QgsProcessingParameterDefinition:
         return QgsProcessingParameterEnum(
@@ -281,20 +362,48 @@ class Extent(Parameter):
 
     raster: str = "INPUT"
 
+    def check(self, values: Values) -> None:
+        """Refuse an extent without an area: the whole image would be run instead."""
+        if values.given(self.name) is not None and self._box(values).isEmpty():
+            raise self._wrong(tr("this extent has no area"))
+
     def _make(self) -> QgsProcessingParameterDefinition:
         return QgsProcessingParameterExtent(self.name, self.label, optional=self.optional)
 
-    def _text(self, values: Values) -> str | None:
+    def _box(self, values: Values) -> QgsRectangle:
+        """The rectangle in the CRS of the raster."""
         crs = values.raster(self.raster).dataProvider().crs()
-        box = values.algorithm.parameterAsExtent(values.of, self.name, values.context, crs)
-        if box.isNull():
-            return None
+        told = _told_crs(values.given(self.name))
+        if told is None:
+            return values.algorithm.parameterAsExtent(values.of, self.name, values.context, crs)
+        if not told.isValid():
+            raise self._wrong(tr("its coordinate system is not known"))
+        if not crs.isValid():
+            raise self._wrong(tr("give it in the image's own coordinates, which name no system"))
+        box = values.algorithm.parameterAsExtent(values.of, self.name, values.context)
+        change = QgsCoordinateTransform(told, crs, values.context.transformContext())
+        try:
+            return change.transformBoundingBox(box)
+        except QgsCsException as error:
+            problem = tr("it does not lie where the image's coordinate system is used")
+            raise self._wrong(problem) from error
+
+    def _text(self, values: Values) -> str:
+        box = self._box(values)
         sides = (box.xMinimum(), box.yMinimum(), box.xMaximum(), box.yMaximum())
         return ",".join(f"{side:.12g}" for side in sides)
 
     def arguments(self, values: Values) -> list[str]:
         """As one word: a negative coordinate is no option."""
         return ["=".join(arguments)] if (arguments := super().arguments(values)) else []
+
+
+def _told_crs(extent: Any) -> QgsCoordinateReferenceSystem | None:
+    """The CRS that an extent names itself, None if it names none."""
+    if isinstance(extent, QgsReferencedRectangle):
+        return extent.crs()
+    found = _CRS_OF_TEXT.search(extent) if isinstance(extent, str) else None
+    return QgsCoordinateReferenceSystem(found[1]) if found else None
 
 
 @dataclass(frozen=True)
@@ -317,7 +426,9 @@ class Vector(Parameter):
         if source is None:
             problem = values.algorithm.invalidSourceError(values.of, self.name)
             raise QgsProcessingException(problem)
-        return write_features(source, self.label, self.fields, values.context.transformContext())
+        path = write_features(source, self.label, self.fields, values.context.transformContext())
+        values.handed[path] = f"{self.label} ({source.sourceName()})"
+        return path
 
 
 @dataclass(frozen=True)
@@ -326,18 +437,24 @@ class Output(Parameter):
 
     suffix: str = ""
 
-    def problem(self, values: Values) -> str:
-        """A name that says it is another kind of file, or a file that cannot be replaced."""
+    def check(self, values: Values) -> None:
+        """Refuse a name of another kind of file, and a file that cannot be replaced."""
         path = values.given(self.name)
         if path is None or path == QgsProcessing.TEMPORARY_OUTPUT:
-            return ""
+            return
         if not str(path).lower().endswith(self.suffix):
-            return tr("{}: the file must end in {}, not {}").format(self.label, self.suffix, path)
+            raise self._wrong(tr("the file must end in {}, not {}"), self.suffix, path)
         layer = _layer_of(str(path), values.context) if sys.platform == "win32" else None
-        if layer is None:
-            return ""
-        wanted = tr("{}: the layer {} has this file open. Remove the layer, or choose another name")
-        return wanted.format(self.label, layer.name())
+        if layer is not None:
+            told = tr("the layer {} has this file open. Remove the layer, or choose another name")
+            raise self._wrong(told, layer.name())
+
+    def target(self, values: Values) -> list[str]:
+        """Its `arguments` where it is wanted, without another look at the value or the project.
+
+        For the run's own thread, see `host.settings`.
+        """
+        return self._argument(values)
 
     def _text(self, values: Values) -> str:
         values.paths[self.name] = self._path(values)

@@ -149,6 +149,38 @@ def test_an_engine_of_the_users_own_is_kept(dialog, bare, tmp_path):
     assert not QgsSettings().value("crackgeo/executable")
 
 
+def test_what_went_wrong_can_be_copied_from_a_window_opened_later(dialog):
+    from crackgeo.engine import EngineError
+    from qgis.core import QgsApplication
+
+    until(lambda: dialog.task is None)
+    dialog.diagnosis = None
+    dialog._show_error(EngineError("no room <a>", "make some"))
+    dialog.log.setPlainText("the last line")
+    dialog.copy()
+    text = QgsApplication.clipboard().text()
+    assert "no room <a>" in text
+    assert text.endswith("the last line")
+
+
+def test_another_program_does_not_end_the_set_up_that_is_watched(dialog, monkeypatch):
+    until(lambda: dialog.task is None)
+    monkeypatch.setenv("FAKE_HANG", "torch")
+    dialog.set_up()
+    until(lambda: "hanging" in dialog.log.toPlainText())
+    task = dialog.task
+    assert not dialog.own.isEnabled()
+    dialog.own.setFilePath("/old/crackgeo")
+    dialog.keep_own()
+    assert dialog.task is task
+    dialog.stop()
+    until(lambda: dialog.task is None)
+    assert dialog.own.isEnabled()
+    dialog.own.setFilePath("")
+    dialog.keep_own()
+    until(lambda: dialog.task is None)
+
+
 def test_a_program_that_is_none_has_its_own_headline(dialog):
     until(lambda: dialog.task is None)
     dialog.own.setFilePath("/old/crackgeo")

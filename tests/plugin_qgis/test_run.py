@@ -17,6 +17,7 @@ from qgis.core import (
     QgsApplication,
     QgsCoordinateReferenceSystem,
     QgsFeature,
+    QgsField,
     QgsGeometry,
     QgsProcessingAlgRunnerTask,
     QgsProcessingContext,
@@ -28,9 +29,12 @@ from qgis.core import (
     QgsProperty,
     QgsRasterLayer,
     QgsRectangle,
+    QgsSingleSymbolRenderer,
+    QgsSymbol,
     QgsVectorFileWriter,
     QgsVectorLayer,
 )
+from qgis.PyQt.QtCore import QVariant
 
 pytestmark = pytest.mark.qgis
 MAP = "crackgeo:mapcracks"
@@ -219,7 +223,7 @@ def test_errors_arrive_whole(fake_engine, feedback, survey, tmp_path, monkeypatc
     assert "copy it again" in str(caught.value)
 
 
-def test_a_wrong_version_is_refused(fake_engine, survey, monkeypatch):
+def test_a_wrong_version_is_refused(provider, fake_engine, survey, monkeypatch):
     monkeypatch.setenv("FAKE_VERSION", "9.9.9")
     with pytest.raises(QgsProcessingException, match=r"9\.9\.9"):
         processing.run(MAP, {"INPUT": survey, "OUTPUT": "TEMPORARY_OUTPUT"})
@@ -341,6 +345,120 @@ def test_a_crs_that_only_qgis_knows_is_refused(fake_engine, feedback, survey, tm
     assert "Assign Projection" in message
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"MIN_LENGTH": "0,25"},
+            "Least length in metres: 0,25 is no number; fractions have a point",
+        ),
+        ({"NODATA": "abc"}, "Value without data: abc is no number"),
+        ({"GSD": "='0,002'"}, "0,002 is no number"),
+        ({"GSD": "=nonsense("}, "nonsense( has no value"),
+        ({"THRESHOLD": "=7"}, "7 does not lie between 0 and 1"),
+        ({"MAX_WIDTH": 0.0}, "Greatest mean width in mm: 0.0 does not lie between 0 and"),
+        ({"OVERLAP": "=11.5"}, "11.5 is no whole number"),
+        ({"DEVICE": "='cuda:1'"}, "cuda:1 is none of auto, cpu"),
+        ({"EXTENT": "0,0,0,0"}, "Only this extent: this extent has no area"),
+        ({"EXTENT": QgsGeometry}, "this extent has no area"),
+        ({"EXTENT": "0,1,0,1 [EPSG:99999]"}, "its coordinate system is not known"),
+        ({"EXTENT": "200,300,100,200 [EPSG:4326]"}, "where the image's coordinate system is used"),
+    ],
+)
+def test_what_qgis_would_turn_into_something_else_is_refused(
+    fake_engine, feedback, survey, values, said
+):
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(MAP)
+    (name, value), *_ = values.items()
+    if str(value).startswith("="):
+        value = QgsProperty.fromExpression(value[1:])
+    elif value is QgsGeometry:
+        value = QgsGeometry()
+    parameters = {"INPUT": survey, "OUTPUT": "TEMPORARY_OUTPUT", name: value}
+    ok, message = algorithm.checkParameterValues(parameters, QgsProcessingContext())
+    assert not ok
+    assert said in message
+    assert not algorithm.run(parameters, QgsProcessingContext(), feedback)[1]  # nobody asked before
+    assert not feedback.of("command")
+
+
+def test_an_expression_without_a_value_leaves_a_parameter_empty(fake_engine, feedback, survey):
+    empty = QgsProperty.fromExpression("NULL")
+    parameters = {"INPUT": survey, "GSD": empty, "OUTPUT": "TEMPORARY_OUTPUT"}
+    processing.run(MAP, parameters, feedback=feedback)
+    assert "--gsd" not in words(feedback)
+
+
+def test_a_raster_that_is_gone_or_locked_is_named(fake_engine, survey, tmp_path, monkeypatch):
+    from crackgeo import parameters as code
+
+    path = str(shutil.copy(survey, tmp_path / "copy.tif"))
+    layer = QgsRasterLayer(path, "copy")
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(MAP)
+    parameters, context = {"INPUT": layer, "OUTPUT": "TEMPORARY_OUTPUT"}, QgsProcessingContext()
+    Path(path).rename(tmp_path / "other.tif")
+    ok, message = algorithm.checkParameterValues(parameters, context)
+    assert (ok, "copy.tif cannot be read (No such file or directory)" in message) == (False, True)
+
+    def locked(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(code, "_is_file", locked)
+    ok, message = algorithm.checkParameterValues(parameters, context)
+    assert (ok, "cannot be read (Permission denied)" in message) == (False, True)
+
+
+def test_an_archive_on_a_server_is_no_file(provider):
+    from crackgeo import parameters
+
+    layer = QgsRasterLayer("/vsizip//vsicurl/http://nowhere.invalid/z.zip/a.tif", "far")
+    assert not parameters._is_file(parameters.raster_path(layer))
+
+
+def test_without_crs_nothing_is_called_metres(fake_engine, feedback, survey, monkeypatch):
+    from crackgeo.algorithms import base
+
+    assert base._without_units("Total length (m)") == "Total length (units of the image)"
+    assert base.has_ground_units({"cracks": 1})
+    assert not base.has_ground_units({"ground_units": False})
+    assert not base.has_ground_units({"has_ground_units": False})
+    processing.run(MAP, {"INPUT": survey, "OUTPUT": "TEMPORARY_OUTPUT"}, feedback=feedback)
+    assert "Total length (m): 1.500" in feedback.of("info")
+
+
+def test_messages_speak_of_layers_and_labels(provider):
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(MAP)
+    algorithm.handed = {"/tmp/x/features.gpkg": "Only inside these polygons (fields)"}
+    said = "/tmp/x/features.gpkg: no area; '--max-width' and --threshold-low, not --overwrite"
+    assert algorithm.in_words(said) == (
+        'Only inside these polygons (fields): no area; "Greatest mean width in mm" and '
+        '"Lower threshold", not --overwrite'
+    )
+
+
+def test_label_fields_count_in_any_case(provider, tmp_path):
+    from crackgeo.features import write_features
+
+    def written(*names):
+        layer = QgsVectorLayer("LineString?crs=EPSG:32632", "labels", "memory")
+        layer.dataProvider().addAttributes([QgsField(n, QVariant.String) for n in names])
+        layer.updateFields()
+        feature = QgsFeature(layer.fields())
+        feature.setGeometry(QgsGeometry.fromWkt("LineString (0 0, 1 1)"))
+        feature.setAttributes(list(names))
+        layer.dataProvider().addFeature(feature)
+        algorithm = QgsApplication.processingRegistry().createAlgorithmById("crackgeo:finetune")
+        context = QgsProcessingContext()
+        source = algorithm.parameterAsSource({"LABELS": layer}, "LABELS", context)
+        path = write_features(source, "Labels", ("status",), context.transformContext())
+        (one,) = QgsVectorLayer(path, "found", "ogr").getFeatures()
+        return one["status"]
+
+    assert written("STATUS", "other") == "STATUS"
+    with pytest.raises(QgsProcessingException, match="two fields are called status"):
+        written("STATUS", "Status")
+
+
 def test_on_windows_a_file_of_a_layer_is_not_written_to(
     fake_engine, feedback, survey, tmp_path, monkeypatch, mapped, qgis_new_project
 ):
@@ -401,6 +519,64 @@ def test_result_layers_are_named_and_styled(fake_engine, feedback, survey, qgis_
     assert cracks.labeling().settings().scaleVisibility
     assert layers["Coverage, survey one"].renderer().type() == "categorizedSymbol"
     assert outlines.renderer().type() == "singleSymbol"
+
+
+def test_in_a_group_of_results_the_cracks_lie_on_top(
+    fake_engine, feedback, survey, tmp_path, qgis_new_project
+):
+    """QGIS 3.22 puts each layer below the last there, above it elsewhere."""
+    from processing.core.ProcessingConfig import ProcessingConfig
+
+    for group in ("", "My results"):
+        project, context = QgsProject.instance(), QgsProcessingContext()
+        project.clear()
+        context.setProject(project)
+        ProcessingConfig.setSettingValue(ProcessingConfig.RESULTS_GROUP_NAME, group)
+        try:
+            algorithm = QgsApplication.processingRegistry().createAlgorithmById(MAP)
+            parameters = {"INPUT": survey, "OUTPUT": str(tmp_path / f"o{len(group)}.gpkg")}
+            processing.runAndLoadResults(algorithm, parameters, feedback=feedback, context=context)
+        finally:
+            ProcessingConfig.setSettingValue(ProcessingConfig.RESULTS_GROUP_NAME, "")
+        names = [node.name() for node in project.layerTreeRoot().findLayers()]
+        assert [n.partition(",")[0] for n in names] == ["Cracks", "Crack outlines", "Coverage"]
+
+
+def test_stations_are_loaded_where_they_were_asked_for(
+    provider, real_engine, feedback, survey, tmp_path, monkeypatch, qgis_new_project
+):
+    monkeypatch.setenv("CRACKGEO_EXECUTABLE", real_engine)
+    project, context = QgsProject.instance(), QgsProcessingContext()
+    context.setProject(project)
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(MAP)
+    parameters = {
+        "INPUT": survey, "STATIONS": 0.05, "MIN_LENGTH": 0, "OUTPUT": str(tmp_path / "o.gpkg"),
+    }  # fmt: skip
+    results = processing.runAndLoadResults(
+        algorithm, parameters, feedback=feedback, context=context
+    )
+    names = [node.name() for node in project.layerTreeRoot().findLayers()]
+    assert names[:2] == ["Widths at stations, survey one", "Cracks, survey one"]
+    (stations,) = project.mapLayersByName(names[0])
+    assert stations.featureCount() > 0
+    assert results["STATIONS_LAYER"] == stations.source()
+
+
+def test_a_layer_that_is_there_keeps_name_and_style(
+    fake_engine, feedback, survey, tmp_path, mapped, qgis_new_project
+):
+    out, project = tmp_path / "o.gpkg", QgsProject.instance()
+    shutil.copy(mapped[0], out)
+    mine = QgsVectorLayer(f"{out}|layername=cracks", "North bridge", "ogr")
+    mine.setRenderer(QgsSingleSymbolRenderer(QgsSymbol.defaultSymbol(mine.geometryType())))
+    project.addMapLayer(mine)
+    context = QgsProcessingContext()
+    context.setProject(project)
+    algorithm = QgsApplication.processingRegistry().createAlgorithmById(MAP)
+    parameters = {"INPUT": survey, "OUTPUT": str(out)}
+    processing.runAndLoadResults(algorithm, parameters, feedback=feedback, context=context)
+    cracks = [v for v in project.mapLayers().values() if v.source().endswith("=cracks")]
+    assert [(v.name(), v.renderer().type()) for v in cracks] == [("North bridge", "singleSymbol")]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,19 @@ from crackgeo.algorithms.base import is_cancelled
 from crackgeo.diagnostics import proxy_url
 from crackgeo.engine import find_engine
 from crackgeo.host import settings
+from crackgeo.algorithms.map_cracks import MapCracks
+from crackgeo.parameters import Values
+from qgis.core import QgsProcessingContext, QgsProject
+
+def targets():
+    "What a run's own thread asks of its outputs, on the system that replaces no open file."
+    sys.platform = "win32"
+    values = Values(algorithm, {"OUTPUT": "/x/o.gpkg"}, context, feedback)
+    return [word for output in algorithm.outputs for word in output.target(values)]
+
+algorithm, context = MapCracks().create(), QgsProcessingContext()
+context.setProject(QgsProject.instance())
+algorithm.outputs = [p for p in algorithm.PARAMETERS if p.name == "OUTPUT"]
 
 def work():
     while not done.is_set():
@@ -44,7 +57,9 @@ thread.join()
 """
 
 
-@pytest.mark.parametrize("work", ["is_cancelled(feedback)", "find_engine(kept)", "proxy_url(kept)"])
+@pytest.mark.parametrize(
+    "work", ["is_cancelled(feedback)", "find_engine(kept)", "proxy_url(kept)", "targets()"]
+)
 def test_work_bears_that_the_window_imports_modules(provider, fake_engine, work):
     command = [sys.executable, "-c", CHILD.replace("WORK", work), str(PLUGINS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

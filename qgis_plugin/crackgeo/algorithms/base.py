@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ from ..translation import tr
 
 FOLDER = Path(__file__).parent.parent
 RESUME = "--resume"
+_OPTION = re.compile(r"'?(--[a-z][a-z-]+)'?")
+_UNIT = re.compile(r"\((?:mm|m2|m)\)")
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,10 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     PARAMETERS: ClassVar[tuple[Parameter, ...]]
     VALUES: ClassVar[tuple[Value, ...]] = ()
     SHARES: ClassVar[tuple[tuple[str, float], ...]] = ()  # stages of the engine, share of time
+
+    def __init__(self):
+        super().__init__()
+        self.handed: dict[str, str] = {}  # temporary files that stand for layers
 
     def createInstance(self):
         """A new one, as QGIS asks for each run."""
@@ -141,15 +148,21 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         """Also refuse what the engine could not open or write."""
         ok, message = super().checkParameterValues(parameters, context)
         values = Values(self, parameters, context, QgsProcessingFeedback(False))
-        problems = (parameter.problem(values) for parameter in self.PARAMETERS if ok)
-        problem = next(filter(None, problems), "")
-        return (False, problem) if problem else (ok, message)
+        try:
+            for parameter in self.PARAMETERS if ok else ():
+                parameter.check(values)
+        except QgsProcessingException as error:
+            return False, str(error)
+        return ok, message
 
     def prepareAlgorithm(self, parameters, context, feedback):
         """Read layers and settings, in the thread they live in; write what the engine reads."""
         values = Values(self, parameters, context, feedback)
-        inputs = (p for p in self.PARAMETERS if not isinstance(p, Output))
+        outputs = [p for p in self.PARAMETERS if isinstance(p, Output)]
+        self.outputs = [p for p in outputs if p.is_wanted(values)]
+        inputs = (p for p in self.PARAMETERS if p not in outputs)
         self.inputs = [argument for p in inputs for argument in p.arguments(values)]
+        self.handed = values.handed
         self.settings = settings()
         return True
 
@@ -168,8 +181,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         """
         # Not before: what is to be loaded counts in the context of the run's own thread only.
         values = Values(self, parameters, context, feedback)
-        outputs = (p for p in self.PARAMETERS if isinstance(p, Output))
-        targets = [argument for p in outputs for argument in p.arguments(values)]
+        targets = [argument for p in self.outputs for argument in p.target(values)]
         self.arguments = [self.COMMAND, *self.inputs, *targets, *self.FLAGS]
         self.paths = values.paths
         try:
@@ -184,7 +196,8 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             raise QgsProcessingException(self.explain(error)) from error
         found = {v.name: v.of(result.values) for v in self.VALUES}
         for value in self.VALUES:
-            feedback.pushInfo(f"{value.label}: {_readable(found[value.name])}")
+            label = value.label if has_ground_units(result.values) else _without_units(value.label)
+            feedback.pushInfo(f"{label}: {_readable(found[value.name])}")
         return {**self.paths, **found}
 
     def run_command(self, feedback: QgsProcessingFeedback) -> Result:
@@ -197,14 +210,20 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         version = engine.check_version(cancelled)
         feedback.pushInfo(tr("Engine: crackgeo {} ({})").format(version, engine.origin))
         feedback.pushCommandInfo(quoted(command_line(engine, self.arguments)))
-        progress = Progress(feedback, self.SHARES)
+        progress = Progress(feedback, self.SHARES, self.in_words)
         return run_engine(engine, self.arguments, progress.take, cancelled)
 
-    @staticmethod
-    def explain(error: EngineError) -> str:
+    def explain(self, error: EngineError) -> str:
         """The whole error for the user."""
         remedy = f"\n{tr('What to do')}: {error.remedy}" if error.remedy else ""
-        return f"{error.message}{remedy}"
+        return self.in_words(f"{error.message}{remedy}")
+
+    def in_words(self, text: str) -> str:
+        """What the engine says, with layers for its files and labels for its options."""
+        for path, layer in self.handed.items():
+            text = text.replace(path, layer)
+        labels = {p.option: f'"{p.label}"' for p in self.PARAMETERS if p.option}
+        return _OPTION.sub(lambda found: labels.get(found[1], found[0]), text)
 
 
 def is_cancelled(feedback: QgsProcessingFeedback) -> bool:
@@ -212,6 +231,16 @@ def is_cancelled(feedback: QgsProcessingFeedback) -> bool:
     if threading.current_thread() is threading.main_thread():  # not QThread's: see `host.settings`
         QCoreApplication.processEvents()
     return feedback.isCanceled()
+
+
+def has_ground_units(values: Mapping[str, Any]) -> bool:
+    """Whether lengths of a result are metres: the engine says so where they may not be."""
+    return bool(values.get("ground_units", values.get("has_ground_units", True)))
+
+
+def _without_units(label: str) -> str:
+    """A label for lengths in the units of an image without CRS."""
+    return _UNIT.sub(f"({tr('units of the image')})", label)
 
 
 def _readable(value: Any) -> str:

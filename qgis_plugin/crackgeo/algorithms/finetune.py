@@ -24,7 +24,10 @@ LABELS = Vector(
 AREA = Vector(
     "AREA",
     tr("Labelled area"),
-    tr("Polygons inside which every crack is labelled. Empty: the whole image."),
+    tr(
+        "Polygons inside which every crack is labelled. Empty: where the labels have a field "
+        "status, a strip beside those that were judged; else the whole image."
+    ),
     "--area",
     optional=True,
 )
@@ -34,6 +37,7 @@ LABEL_WIDTH = Number(
     tr("For lines without a width of their own. Empty: the median of those that have one."),
     "--label-width-mm",
     optional=True,
+    open_range=True,
 )
 BASE = Model(
     "BASE",

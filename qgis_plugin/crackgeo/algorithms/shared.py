@@ -63,6 +63,7 @@ THRESHOLD = Number(
     optional=True,
     advanced=True,
     maximum=1,
+    open_range=True,
 )
 THRESHOLD_LOW = Number(
     "THRESHOLD_LOW",
@@ -72,6 +73,7 @@ THRESHOLD_LOW = Number(
     optional=True,
     advanced=True,
     maximum=1,
+    open_range=True,
 )
 MAX_WIDTH = Number(
     "MAX_WIDTH",
@@ -80,6 +82,7 @@ MAX_WIDTH = Number(
     "--max-width",
     default=100.0,
     advanced=True,
+    open_range=True,
 )
 STATIONS = Number(
     "STATIONS",
@@ -88,6 +91,7 @@ STATIONS = Number(
     "--stations",
     optional=True,
     advanced=True,
+    open_range=True,
 )
 OVERLAP = Number(
     "OVERLAP",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qgis.core import QgsApplication, QgsSettings
 from qgis.gui import QgsFileWidget
+from qgis.PyQt.QtGui import QTextDocument
 from qgis.PyQt.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
@@ -175,16 +176,19 @@ class EnvironmentDialog(QDialog):
 
     def copy(self):
         """Put the report on the clipboard."""
-        if self.diagnosis:
-            text = [self.diagnosis.report(), "", *self.log.toPlainText().splitlines()[-40:]]
-            QgsApplication.clipboard().setText("\n".join(text).strip())
+        status = QTextDocument()
+        status.setHtml(self.status.text())
+        report = [self.diagnosis.report()] if self.diagnosis else []
+        text = [status.toPlainText(), *report, "", *self.log.toPlainText().splitlines()[-40:]]
+        QgsApplication.clipboard().setText("\n".join(text).strip())
 
     def keep_own(self):
         """Remember the user's own engine, and look at it."""
         path = self.own.filePath()
         if path != settings()[EXECUTABLE_SETTING]:
             QgsSettings().setValue(EXECUTABLE_SETTING, path)
-            self.check()
+            if self.task is None or self.task.description() == CHECK:  # it ends a check only
+                self.check()
 
     def _picked(self, path):
         if not self.own.lineEdit().hasFocus():  # chosen in the file window, not being typed
@@ -235,6 +239,7 @@ class EnvironmentDialog(QDialog):
     def _show_busy(self, busy):
         for button in self.actions:
             button.setEnabled(not busy)
+        self.own.setEnabled(not busy or self.task.description() == CHECK)
         self.cancel.setVisible(busy)
         self.bar.setVisible(busy)
         self.stage.setVisible(busy)

@@ -15,6 +15,11 @@
   </message>
   <message>
    <location filename="../algorithms/base.py" />
+   <source>units of the image</source>
+   <translation>Einheiten des Bildes</translation>
+  </message>
+  <message>
+   <location filename="../algorithms/base.py" />
    <source>Cancelled: the output was not written.</source>
    <translation>Abgebrochen: Die Ausgabe wurde nicht geschrieben.</translation>
   </message>
@@ -190,8 +195,8 @@
   </message>
   <message>
    <location filename="../algorithms/finetune.py" />
-   <source>Polygons inside which every crack is labelled. Empty: the whole image.</source>
-   <translation>Polygone, in denen jeder Riss markiert ist. Leer: das ganze Bild.</translation>
+   <source>Polygons inside which every crack is labelled. Empty: where the labels have a field status, a strip beside those that were judged; else the whole image.</source>
+   <translation>Polygone, in denen jeder Riss eingezeichnet ist. Leer: wo die Risse ein Feld status haben, ein Streifen neben den beurteilten; sonst das ganze Bild.</translation>
   </message>
   <message>
    <location filename="../algorithms/finetune.py" />
@@ -620,8 +625,18 @@
   </message>
   <message>
    <location filename="../features.py" />
+   <source>{}: two fields are called {}; rename the one that does not count</source>
+   <translation>{}: zwei Felder heißen {}; benennen Sie das um, das nicht zählt</translation>
+  </message>
+  <message>
+   <location filename="../features.py" />
    <source>{} of {} features were written</source>
    <translation>{} von {} Objekten wurden geschrieben</translation>
+  </message>
+  <message>
+   <location filename="../features.py" />
+   <source>{}: no feature to use; look at the selection and the filter</source>
+   <translation>{}: kein Objekt zu verwenden; sehen Sie nach Auswahl und Filter</translation>
   </message>
   <message>
    <location filename="../gui/environment_dialog.py" />
@@ -804,14 +819,9 @@
    <translation>Rissumrisse</translation>
   </message>
   <message>
-   <location filename="../parameters.py" />
-   <source>{}: its coordinate system is {} in QGIS, but {} in the file, which the engine reads. Raster &gt; Projections &gt; Assign Projection writes it into the file; then load it anew</source>
-   <translation>{}: Das Koordinatensystem ist in QGIS {}, in der Datei aber {}, und die Engine liest die Datei. Raster &gt; Projektionen &gt; Projektion zuweisen schreibt es in die Datei; laden Sie sie dann neu</translation>
-  </message>
-  <message>
-   <location filename="../parameters.py" />
-   <source>{}: the layer {} has this file open. Remove the layer, or choose another name</source>
-   <translation>{}: Der Layer {} hat diese Datei geöffnet. Entfernen Sie den Layer oder wählen Sie einen anderen Namen</translation>
+   <location filename="../layers.py" />
+   <source>Widths at stations</source>
+   <translation>Breiten an Stationen</translation>
   </message>
   <message>
    <location filename="../parameters.py" />
@@ -820,18 +830,123 @@
   </message>
   <message>
    <location filename="../parameters.py" />
-   <source>{}: save the layer as a GeoTIFF first (Export &gt; Save As), the engine reads files only</source>
-   <translation>{}: Speichern Sie den Layer zuerst als GeoTIFF (Export &gt; Speichern als); die Engine liest nur Dateien</translation>
+   <source>{}: the expression {} has no value ({})</source>
+   <translation>{}: der Ausdruck {} hat keinen Wert ({})</translation>
   </message>
   <message>
    <location filename="../parameters.py" />
-   <source>{}: the file must end in {}, not {}</source>
-   <translation>{}: die Datei muss auf {} enden, nicht {}</translation>
+   <source>its coordinate system is {} in QGIS, but {} in the file, which the engine reads. Raster &gt; Projections &gt; Assign Projection writes it into the file; then load it anew</source>
+   <translation>Das Koordinatensystem ist in QGIS {}, in der Datei aber {}, und die Engine liest die Datei. Raster &gt; Projektionen &gt; Projektion zuweisen schreibt es in die Datei; laden Sie sie dann neu</translation>
+  </message>
+  <message>
+   <location filename="../parameters.py" />
+   <source>{} does not lie between {} and {}</source>
+   <translation>{} liegt nicht zwischen {} und {}</translation>
+  </message>
+  <message>
+   <location filename="../parameters.py" />
+   <source>the layer {} has this file open. Remove the layer, or choose another name</source>
+   <translation>Der Layer {} hat diese Datei geöffnet. Entfernen Sie den Layer oder wählen Sie einen anderen Namen</translation>
+  </message>
+  <message>
+   <location filename="../parameters.py" />
+   <source>save the layer as a GeoTIFF first (Export &gt; Save As), the engine reads files only</source>
+   <translation>Speichern Sie den Layer zuerst als GeoTIFF (Export &gt; Speichern als); die Engine liest nur Dateien</translation>
+  </message>
+  <message>
+   <location filename="../parameters.py" />
+   <source>{} is no number; fractions have a point, as in 0.25</source>
+   <translation>{} ist keine Zahl; Brüche haben einen Punkt, wie 0.25</translation>
+  </message>
+  <message>
+   <location filename="../parameters.py" />
+   <source>{} is no whole number</source>
+   <translation>{} ist keine ganze Zahl</translation>
+  </message>
+  <message>
+   <location filename="../parameters.py" />
+   <source>{} is none of {}</source>
+   <translation>{} ist keines von {}</translation>
+  </message>
+  <message>
+   <location filename="../parameters.py" />
+   <source>this extent has no area</source>
+   <translation>diese Ausdehnung hat keine Fläche</translation>
+  </message>
+  <message>
+   <location filename="../parameters.py" />
+   <source>its coordinate system is not known</source>
+   <translation>ihr Koordinatensystem ist nicht bekannt</translation>
+  </message>
+  <message>
+   <location filename="../parameters.py" />
+   <source>give it in the image's own coordinates, which name no system</source>
+   <translation>geben Sie sie in den Koordinaten des Bildes an, das kein System nennt</translation>
+  </message>
+  <message>
+   <location filename="../parameters.py" />
+   <source>it does not lie where the image's coordinate system is used</source>
+   <translation>sie liegt nicht dort, wo das Koordinatensystem des Bildes gilt</translation>
+  </message>
+  <message>
+   <location filename="../parameters.py" />
+   <source>the file must end in {}, not {}</source>
+   <translation>die Datei muss auf {} enden, nicht {}</translation>
+  </message>
+  <message>
+   <location filename="../parameters.py" />
+   <source>{} cannot be read ({})</source>
+   <translation>{} kann nicht gelesen werden ({})</translation>
   </message>
   <message>
    <location filename="../plugin.py" />
    <source>Engine...</source>
    <translation>Engine...</translation>
+  </message>
+  <message>
+   <location filename="../progress.py" />
+   <source>preparing</source>
+   <translation>Vorbereiten</translation>
+  </message>
+  <message>
+   <location filename="../progress.py" />
+   <source>looking at tiles</source>
+   <translation>Kacheln ansehen</translation>
+  </message>
+  <message>
+   <location filename="../progress.py" />
+   <source>finding centre lines</source>
+   <translation>Mittellinien finden</translation>
+  </message>
+  <message>
+   <location filename="../progress.py" />
+   <source>measuring widths</source>
+   <translation>Breiten messen</translation>
+  </message>
+  <message>
+   <location filename="../progress.py" />
+   <source>counting the area surveyed</source>
+   <translation>Untersuchte Fläche zählen</translation>
+  </message>
+  <message>
+   <location filename="../progress.py" />
+   <source>writing</source>
+   <translation>Schreiben</translation>
+  </message>
+  <message>
+   <location filename="../progress.py" />
+   <source>reading labels</source>
+   <translation>Markierungen lesen</translation>
+  </message>
+  <message>
+   <location filename="../progress.py" />
+   <source>judging the model</source>
+   <translation>Modell beurteilen</translation>
+  </message>
+  <message>
+   <location filename="../progress.py" />
+   <source>training</source>
+   <translation>Trainieren</translation>
   </message>
   <message>
    <location filename="../progress.py" />
