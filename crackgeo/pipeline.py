@@ -84,7 +84,9 @@ def map_cracks(
         with all_or_none(outputs):
             for path in filter(None, (kept, picture, record_to)):
                 check_output(path, work.may_replace)
-            first = run_prediction(rasters, kept, options, work, stages.monitor, picture)
+            first = run_prediction(
+                rasters, kept, options, work, stages.monitor, picture, rules.of_model
+            )
             second = run_vectorization(first.raster, output, rules, work.may_replace, stages, first)
             if picture is not None:
                 write_quicklook(

@@ -8,7 +8,7 @@ one probability raster that knows no borders.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -78,6 +78,7 @@ def run_prediction(
     work: WorkFolder,
     monitor: Monitor,
     picture: Path | None = None,
+    approve: Callable[[Provenance], object] = lambda source: None,
 ) -> Prediction:
     """Predict into the work folder, or go on there, and keep a final copy if asked to.
 
@@ -87,6 +88,7 @@ def run_prediction(
         that form costs a second copy and overviews
     work : of this run, locked
     picture : will be drawn later on; None for nowhere
+    approve : told of the rasters and the model before the work; raises what speaks against it
     """
     clock = time.monotonic()
     survey, errors = place_rasters(inputs, options.band_spec, options.crs, options.gsd_m)
@@ -102,6 +104,7 @@ def run_prediction(
         ran_on = trait(computer, "device"), trait(computer, "precision")
         source = describe_survey(survey, errors, _record(options, computer.info), options.band_spec)
         source = source.with_model(computer.info, " ".join(ran_on))
+        approve(source)
         _tell_of_pixels(survey.grid, source, options.gsd_m, monitor)
         started = work.begin(_identity(source, options, survey, area))
         job = Job(survey, area, options, computer, work, monitor)

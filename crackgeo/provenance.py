@@ -6,14 +6,15 @@ It holds no time, so that the same options, model and input give the same file, 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, UsageError
 from .jsontext import to_json
 from .models.protocol import ModelInfo
-from .specs import RESULT_TAG, VectorSpec
+from .specs import RESULT_TAG, VectorSpec, number
 
 
 @dataclass(frozen=True)
@@ -83,19 +84,27 @@ class Provenance:
             ) from error
 
     def with_model(self, info: ModelInfo, device: str) -> Provenance:
-        """With what the model says of itself."""
-        return replace(
+        """With what the model says of itself.
+
+        Raises
+        ------
+        UsageError
+            A number of a user's own model is none, or no lines could be made with it.
+        """
+        made = replace(
             self,
             model=info.name,
             model_sha256=info.sha256,
             device=device,
-            threshold=info.threshold,
-            threshold_low=info.threshold_low,
-            min_length_px=info.min_length_px,
-            outline=info.outline,
-            width_error_px=info.width_error_px,
-            width_error_share=info.width_error_share,
+            threshold=_told(info, "threshold"),
+            threshold_low=_told(info, "threshold_low"),
+            min_length_px=_told(info, "min_length_px"),
+            outline=_told(info, "outline"),
+            width_error_px=_told(info, "width_error_px"),
+            width_error_share=_told(info, "width_error_share"),
         )
+        made.vector_spec(None, None, None, VectorSpec.max_width_mm)
+        return made
 
     def vector_spec(
         self,
@@ -125,3 +134,11 @@ class Provenance:
 
     def _low_for(self, threshold: float) -> float:
         return threshold * self.threshold_low / self.threshold
+
+
+def _told(info: ModelInfo, name: str) -> float:
+    """A number that a model tells of itself; a user's own model may tell anything."""
+    value = number(getattr(info, name, None), float, f"{name} of the model {info.name}")
+    if not 0 <= value < math.inf:
+        raise UsageError(f"{name} of the model {info.name} must be 0 or more, not {value:g}")
+    return float(value)

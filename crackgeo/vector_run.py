@@ -66,6 +66,12 @@ class VectorRules(NamedTuple):
             raise UsageError(f"--stations must be a positive length, not {rules.stations_m:g}")
         return rules
 
+    def of_model(self, source: Provenance) -> VectorSpec:
+        """With the model's own numbers where the user said nothing; errors as `VectorSpec`."""
+        return source.vector_spec(
+            self.threshold, self.threshold_low, self.min_length_m, self.max_width_mm
+        )
+
 
 class Vectorization(NamedTuple):
     """What the second half leaves: numbers for the user, the vectors for a picture, the record."""
@@ -96,7 +102,7 @@ def run_vectorization(
     monitor.step("prepare", 1, 1)
     with open_probability(input, listener) as raster:
         source = Provenance.from_tags(raster.tags) or describe_input(input, {})
-        spec = source.vector_spec(*rules[:4])
+        spec = rules.of_model(source)
         vectors = vectorize(
             raster,
             raster.grid,

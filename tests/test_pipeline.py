@@ -13,6 +13,7 @@ from shapely.geometry import box
 
 import crackgeo
 from crackgeo.errors import Cancelled, InputError, ModelError, ResourceError, UsageError
+from crackgeo.models.protocol import ModelInfo
 from crackgeo.monitor import Monitor
 
 UTM = Affine(0.002, 0, 500000, 0, -0.002, 5400000)
@@ -171,6 +172,41 @@ def test_a_file_with_layers_of_others_is_refused_before_the_work(survey, tmp_pat
         with pytest.raises(UsageError, match=r"would be lost with the file: aoi"):
             job(survey, out, overwrite=True, monitor=monitor)
     assert (stages, out.read_bytes()) == ([], before)
+
+
+def test_what_the_model_cannot_do_is_told_before_the_work(survey, tmp_path):
+    stages = []
+    monitor = Monitor(lambda stage, *_: stages.append(stage))
+    options = {"model": IdentityModel(), "monitor": monitor}
+    with pytest.raises(UsageError, match=r"--threshold-low must lie in \(0, 0.5\], not 0.6"):
+        crackgeo.map_cracks(survey, tmp_path / "o.gpkg", threshold_low=0.6, **options)
+    assert stages == []
+    assert left_in(tmp_path) == ["survey.tif"]
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"threshold": "0.5"}, "threshold of the model own must be a number, not '0.5'"),
+        ({"width_error_px": np.nan}, "width_error_px of the model own must be 0 or more, not nan"),
+        ({"min_length_px": None}, "min_length_px of the model own must be a number"),
+        ({"threshold": 2.0}, "threshold"),
+        ({"threshold": 0.3, "threshold_low": 0.9}, "threshold-low"),
+    ],
+)
+def test_an_own_model_that_tells_nonsense_is_refused_before_the_work(survey, tmp_path, told, said):
+    model = IdentityModel()
+    model.info = ModelInfo("own", "0" * 64, **told)
+    with pytest.raises(UsageError, match=said):
+        crackgeo.map_cracks(survey, tmp_path / "o.gpkg", model=model)
+    assert model.tiles == 0
+    assert left_in(tmp_path) == ["survey.tif"]
+
+
+def test_an_own_model_may_tell_numpys_numbers(survey, tmp_path):
+    model = IdentityModel()
+    model.info = ModelInfo("own", "0" * 64, threshold=np.float32(0.5), min_length_px=np.int64(2))
+    assert crackgeo.map_cracks(survey, tmp_path / "o.gpkg", model=model).vectors.cracks == 1
 
 
 def test_an_output_that_is_open_elsewhere_is_refused_before_the_work(survey, tmp_path):
