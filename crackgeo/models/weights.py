@@ -139,18 +139,19 @@ def _verify_content(path: Path) -> str:
     from .registry import build_network
 
     told = read_metadata(path) if is_safetensors(path) else {}
-    tensors = read_weights(path)
-    check_finite(path, tensors)
     if told.get("format") == FORMAT:
         file = open_model_file(path)
         check_metadata(path, file.info.metadata)
+        check_finite(path, file.tensors())  # not kept while the network is built
         build_network(file)
         return "model"
-    if told.get("format") == DELTA_FORMAT:
-        check_metadata(path, {**how_to_use(told), "architecture": "cracksam"})
-        check_delta(tensors, str(path))
-        return "delta"
-    return "weights"
+    tensors = read_weights(path)
+    check_finite(path, tensors)
+    if told.get("format") != DELTA_FORMAT:
+        return "weights"
+    check_metadata(path, {**how_to_use(told), "architecture": "cracksam"})
+    check_delta(tensors, str(path))
+    return "delta"
 
 
 def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
