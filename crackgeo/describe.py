@@ -7,15 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .dataset import gdal_environment, header_errors, is_local, open_dataset
+from .dataset import is_local
 from .errors import CrackgeoError
 from .mosaic import Survey
 from .provenance import Provenance
 from .raster import describe, header_checksum
 from .specs import BandSpec
 from .version import __version__
-
-_SIDECARS = (".aux.xml", ".ovr")
+from .virtual import sources_of
 
 
 def describe_input(path: Path, options: dict[str, Any], spec: BandSpec | None = None) -> Provenance:
@@ -68,16 +67,15 @@ def _describe(path: Path, name: str, spec: BandSpec | None) -> dict[str, Any]:
 
 
 def file_stamp(path: Path) -> str | None:
-    """When a raster was last changed, and its size, with the files of a virtual raster.
+    """When a raster was last changed, and its size, with masks and what a virtual raster reads.
 
-    Sidecars that a GIS writes when it looks at a raster do not count. None for one on a server.
+    Other sidecars do not count: a GIS writes some when it looks at a raster. None for one on a
+    server.
     """
     if not is_local(path):
         return None
-    files = [path]
-    if path.suffix.lower() == ".vrt":
-        with gdal_environment(), header_errors(path), open_dataset(path) as dataset:
-            files += [Path(name) for name in dataset.files if not name.endswith(_SIDECARS)]
+    files = [path, *sources_of(path)]
+    files += [file.with_name(f"{file.name}.msk") for file in files]
     found = [file.stat() for file in files if file.exists()]
     latest = datetime.fromtimestamp(max(one.st_mtime for one in found), UTC)
     return f"{latest.isoformat()}, {sum(one.st_size for one in found)} bytes"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
 from .grid import Window
+from .virtual import source_path
 
 Bounds = NDArray[np.float64]
 
@@ -149,8 +150,7 @@ def _inner_bounds(
     name = source.find("SourceFilename")
     if name is None or {child.tag for child in source} - _AS_IT_IS:
         return None
-    is_relative = name.get("relativeToVRT") == "1"
-    path = (folder if is_relative else Path()) / str(name.text)
+    path = source_path(folder, name)
     same_size = np.array_equal(place[2:] - place[:2], part[2:] - part[:2])
     if path.suffix != ".vrt" or not same_size:
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .dataset import is_local
 from .errors import InputError, UsageError
+from .work import is_work
 
 StrPath = str | os.PathLike[str]
 
@@ -89,7 +90,8 @@ def _rasters_in(folder: Path) -> list[Path]:
 
 
 def _matches(pattern: Path) -> list[Path]:
-    matches = sorted(Path(match) for match in glob.glob(str(pattern), recursive=True))
+    found = (Path(match) for match in glob.glob(str(pattern), recursive=True))
+    matches = sorted(path for path in found if not is_work(path))
     if not matches:
         raise InputError(f"{pattern}: matches no file", "check the pattern")
     return matches

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-from .files import GEOPACKAGE, GEOTIFF, JSON, PNG, all_or_none, check_names, check_output
+from .files import (
+    GEOPACKAGE,
+    GEOTIFF,
+    JSON,
+    PNG,
+    all_or_none,
+    check_names,
+    check_output,
+    remove_leftovers,
+)
 from .inputs import StrPath, find_inputs
 from .layers import refuse_foreign_layers
 from .monitor import SILENT, Monitor
@@ -18,6 +27,7 @@ from .report import StageClock, write_report
 from .results import MapResult, PredictResult, VectorizeResult
 from .specs import VectorSpec
 from .vector_run import VectorRules, run_record, run_vectorization
+from .virtual import sources_of
 from .work import WorkFolder
 
 
@@ -76,7 +86,7 @@ def map_cracks(
     rasters = find_inputs(inputs)
     check_names(
         [(output, GEOPACKAGE), (kept, GEOTIFF), (picture, PNG), (record_to, JSON)],
-        [*rasters, *options.files],
+        _all_files(rasters, options),
     )
     refuse_foreign_layers(output)
     outputs = output, kept, picture, record_to
@@ -84,6 +94,7 @@ def map_cracks(
         with all_or_none(outputs):
             for path in filter(None, (kept, picture, record_to)):
                 check_output(path, work.may_replace)
+                remove_leftovers(path)
             first = run_prediction(
                 rasters, kept, options, work, stages.monitor, picture, rules.of_model
             )
@@ -141,12 +152,13 @@ def predict_raster(
     stages = StageClock(monitor)
     output, rasters = Path(output), find_inputs(inputs)
     record_to = Path(report) if report else None
-    check_names([(output, GEOTIFF), (record_to, JSON)], [*rasters, *options.files])
+    check_names([(output, GEOTIFF), (record_to, JSON)], _all_files(rasters, options))
     outputs = output, record_to
     with WorkFolder(output, resume, overwrite, monitor) as work:
         with all_or_none(outputs):
             if record_to is not None:
                 check_output(record_to, work.may_replace)
+                remove_leftovers(record_to)
             done = run_prediction(rasters, output, options, work, stages.monitor)
             if record_to is not None:
                 record = run_record(done.source, {}, done.started, stages)
@@ -188,6 +200,12 @@ def vectorize_raster(
     """
     rules = VectorRules(threshold, threshold_low, min_length_m, max_width_mm, stations_m).checked()
     input, output = Path(input), Path(output)
-    check_names([(output, GEOPACKAGE)], [input])
+    check_names([(output, GEOPACKAGE)], [input, *sources_of(input)])
     refuse_foreign_layers(output)
     return run_vectorization(input, output, rules, overwrite, StageClock(monitor)).result
+
+
+def _all_files(rasters: Sequence[Path], options: PredictOptions) -> list[Path]:
+    """Whatever a prediction reads: none of it may be replaced."""
+    virtual = (source for raster in rasters for source in sources_of(raster))
+    return [*rasters, *virtual, *options.files]

@@ -29,6 +29,12 @@ BANDS = "*/rows-*.tif"  # what is worth keeping
 _RUN = "run.json"
 _OWNER = "owner.json"
 _LOCK = "lock"
+_SUFFIX = ".work"
+
+
+def is_work(path: Path) -> bool:
+    """Whether a file lies in the work folder of some run."""
+    return any(folder.suffix == _SUFFIX and (folder / _RUN).exists() for folder in path.parents)
 
 
 class WorkFolder:
@@ -58,7 +64,7 @@ class WorkFolder:
         monitor: Monitor = SILENT,
     ) -> None:
         self.output = output
-        self.path = output.with_name(f"{output.name}.work")
+        self.path = output.with_name(f"{output.name}{_SUFFIX}")
         self.resume = resume
         self.overwrite = overwrite
         self._monitor = monitor
@@ -92,9 +98,19 @@ class WorkFolder:
         """Make the folder and lock it."""
         try:
             self.path.mkdir(exist_ok=True)
+            self._refuse_foreign()
             self._lock.acquire()
         except Timeout as error:
             raise self._busy() from error
+
+    def _refuse_foreign(self) -> None:
+        """Refuse a folder that no run has made: it would be emptied."""
+        names = {path.name for path in self.path.iterdir()}
+        if names and not names & {_LOCK, _RUN}:
+            raise UsageError(
+                f"{self.path}: a folder of that name is there, and no run of crackgeo made it",
+                "move it away, or choose another output",
+            )
 
     def _check_output(self) -> None:
         if self.resume and self.output.exists() and not self.may_replace:
@@ -137,20 +153,30 @@ class WorkFolder:
         identity = json.loads(to_json(identity))  # as it will be read
         remove_leftovers(self.output)
         if self.is_begun and self.resume:
-            run = json.loads((self.path / _RUN).read_text())
-            if differences := list(_differences(run["identity"], identity)):
+            begun, before = self._read()
+            differences = list(_differences(before, identity))
+            if not differences:
+                return begun
+            if not self.overwrite:
                 raise UsageError(
                     f"{self.path}: belongs to another run: {'; '.join(differences)}",
                     "repeat that run's options with its inputs as they were, or start anew with "
                     "--overwrite",
                 )
-            return datetime.fromisoformat(run["started"])
         started = datetime.now(UTC)
         run = {"started": started.isoformat(), "identity": identity}
         with output_errors(self.path):
             self._clear()
             write_safely(self.path / _RUN, to_json(run, indent=1).encode())
         return started
+
+    def _read(self) -> tuple[datetime, Any]:
+        """When the run here was begun, and its identity; one that cannot be read differs."""
+        try:
+            run = json.loads((self.path / _RUN).read_text())
+            return datetime.fromisoformat(run["started"]), run["identity"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return datetime.now(UTC), {"record of the run": "unreadable"}
 
     def folder(self, name: str) -> Path:
         """A folder in the work folder, made if it is not there."""

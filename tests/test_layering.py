@@ -26,7 +26,7 @@ ENGINE = [
         "files",
         "work",
     },
-    {"collar", "dataset", "gaps", "georeference", "resample", "source", "stretch", "scaling"},
+    {"collar", "dataset", "gaps", "georeference", "resample", "source", "stretch", "scaling", "virtual"},
     {"raster", "probability", "aoi", "bands", "inputs", "warp", "mosaic", "space"},
     {"models"},
     {"stitch", "seams", "predict", "provenance"},
