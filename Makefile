@@ -67,7 +67,7 @@ setup-dev: $(VENV)/.setup-dev
 $(VENV)/.setup: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "crackgeo needs Python >= 3.11: make PYTHON=/path/to/python3"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) $(TORCH_FROM) torch
+	$(PIP) --no-deps $(TORCH_FROM) torch
 	$(PIP) -e .
 	@echo "compiling the measuring kernels, once (about a minute)"
 	$(BIN)/python -c "from crackgeo.vectorize import warm_up; warm_up()"

@@ -185,7 +185,8 @@ def vectorize_raster(
     ----------
     input : a raster of `predict_raster`, or any of probabilities from 0 to 1 or of a mask
     output : the GeoPackage; docs/layers.md describes its layers
-    threshold, threshold_low : hysteresis; None takes the model's own from the raster
+    threshold, threshold_low : hysteresis; None takes the model's own from the raster, for the low
+        one in proportion to a `threshold` that is given
     min_length_m : networks shorter than this on the ground are dropped; None takes the model's
         own rule, in pixels
     max_width_mm : networks wider than this on average are dropped, with a warning

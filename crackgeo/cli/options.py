@@ -232,7 +232,7 @@ part_options = chain(
         "--bbox",
         type=Numbers(float, (4,)),
         metavar="XMIN,YMIN,XMAX,YMAX",
-        help="Only this part, in the raster's coordinates; with --crs in those of the result.",
+        help="Only this part, in the raster's coordinates.",
     ),
     click.option(
         "--aoi",
@@ -245,7 +245,7 @@ survey_options = chain(
     click.option(
         "--crs",
         metavar="CRS",
-        help="Coordinate reference system of the result, e.g. EPSG:25832. Default: that of the "
+        help="Coordinate reference system of the result and of --bbox, e.g. EPSG:25832. Default: that of the "
         "first raster.",
     ),
     click.option(
@@ -282,7 +282,8 @@ vector_options = chain(
     click.option(
         "--threshold-low",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        help="... and is followed down to this one. Default: the model's own.",
+        help="... and is followed down to this one. Default: the model's own, or with --threshold "
+        "that in the model's proportion.",
     ),
     click.option(
         "--min-length",

@@ -68,7 +68,10 @@ THRESHOLD = Number(
 THRESHOLD_LOW = Number(
     "THRESHOLD_LOW",
     tr("Lower threshold"),
-    tr("A crack is followed down to this probability. Empty: the model's own."),
+    tr(
+        "A crack is followed down to this probability. Empty: the model's own, or with a "
+        "threshold given in the model's proportion to it."
+    ),
     "--threshold-low",
     optional=True,
     advanced=True,

@@ -490,8 +490,8 @@
   </message>
   <message>
    <location filename="../algorithms/shared.py" />
-   <source>A crack is followed down to this probability. Empty: the model's own.</source>
-   <translation>Bis zu dieser Wahrscheinlichkeit wird ein Riss verfolgt. Leer: die des Modells.</translation>
+   <source>A crack is followed down to this probability. Empty: the model's own, or with a threshold given in the model's proportion to it.</source>
+   <translation>Bis zu dieser Wahrscheinlichkeit wird ein Riss weiterverfolgt. Leer: die des Modells, oder mit einer angegebenen Schwelle die im Verhältnis des Modells dazu.</translation>
   </message>
   <message>
    <location filename="../algorithms/shared.py" />
