@@ -115,7 +115,7 @@ def predict(
     segmenter : the model
     spec : tile size and overlap
     area : the part asked for; its surroundings are read as context
-    monitor : progress in tiles; may cancel between batches
+    monitor : progress in tiles; may cancel between batches and between rows of tiles
     counts : filled in while the blocks are consumed
     edges : only the rows of tiles of its plan; it keeps what the neighbours need to know
 
@@ -134,12 +134,14 @@ def predict(
     masks = _RowMasks(plan)
     rows = ReadAhead(_read_rows(image, area, plan), READ_AHEAD)
     try:
-        tiles = _flatten(rows, masks, counts)
+        tiles = _flatten(rows, masks, counts, monitor)
         predictions = _infer(tiles, segmenter, monitor, counts)
         for row, codes in stitch(plan, edges.watch(predictions) if edges else predictions):
             valid = masks.take(row, codes.shape[0])
             counts.pixels_valid += int(valid.sum())
             yield row - plan.part.row, np.where(valid, codes, np.uint8(PROB_NODATA))
+            if counts.tiles_run + counts.tiles_empty == counts.tiles:  # only writing is left
+                monitor.step(STAGE, counts.tiles, counts.tiles)
         monitor.step(STAGE, counts.tiles, counts.tiles)
     finally:
         rows.close()
@@ -186,11 +188,15 @@ class _RowMasks:
         return self._masks[index][top : top + height, left : left + plan.part.width]
 
 
-def _flatten(rows: Iterable[_Row], masks: _RowMasks, counts: PredictCounts) -> Iterator[Tile]:
+def _flatten(
+    rows: Iterable[_Row], masks: _RowMasks, counts: PredictCounts, monitor: Monitor
+) -> Iterator[Tile]:
+    """The tiles of all rows; each row is a step, as many may go by before a batch is full."""
     for row in rows:
         masks.put(row)
         counts.tiles_by_row[row.index] = len(row.tiles)
         counts.tiles_empty += len(masks.plan.cols) - len(row.tiles)
+        monitor.step(STAGE, counts.tiles_run + counts.tiles_empty, counts.tiles)
         yield from row.tiles
 
 

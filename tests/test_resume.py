@@ -33,7 +33,7 @@ def survey(tmp_path):
     return write(tmp_path / "survey.tif", pixels, nodata=0)
 
 
-def stopped(survey, output, model=None, after=7, **options):
+def stopped(survey, output, model=None, after=10, **options):
     """Run until so many tiles are done; then the user stops it."""
     model, done = model or ContextModel(1), []
     monitor = Monitor(lambda *event: done.append(event), is_cancelled=lambda: len(done) >= after)
@@ -299,7 +299,7 @@ def test_rasters_of_the_same_name_are_not_taken_for_each_other(tmp_path):
         (tmp_path / str(number)).mkdir()
         place = Grid(1, 1, TRANSFORM).part(Window(0, 500 * number, 1, 1)).transform
         inputs.append(write(tmp_path / str(number) / "a.tif", picture(700, 450), transform=place))
-    stopped(inputs, tmp_path / "p.tif", after=6)
+    stopped(inputs, tmp_path / "p.tif", after=9)
     place = Grid(1, 1, TRANSFORM).part(Window(0, 0, 1, 1)).transform
     write(inputs[0], picture(700, 450, seed=5), transform=place)
     with pytest.raises(UsageError, match=r"input 1 0/a\.tif was"):

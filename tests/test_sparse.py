@@ -17,6 +17,7 @@ import crackgeo
 from crackgeo import gaps
 from crackgeo.coverage import coverage_table
 from crackgeo.dataset import gdal_window, open_dataset
+from crackgeo.errors import Cancelled
 from crackgeo.grid import Grid, Window
 from crackgeo.monitor import Monitor
 from crackgeo.probability import open_probability
@@ -283,3 +284,34 @@ def test_probabilities_are_empty_where_nothing_was_found_of_the_ground(tmp_path)
         monitor=Monitor(look),
     )  # fmt: skip
     assert seen == [True, False, False]
+
+
+def stored_at_both_ends(folder):
+    """A hundred and more rows of tiles, of which only the first and the last hold data."""
+    path, height = folder / "s.tif", 36_000
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype="uint8", count=1, nodata=0, width=400, height=height,
+        tiled=True, blockxsize=128, blockysize=128, sparse_ok=True, crs=UTM, transform=TRANSFORM,
+    ) as dataset:  # fmt: skip
+        for row in (0, height - 128):
+            data = np.full((1, 128, 128), 9, np.uint8)
+            dataset.write(data, window=gdal_window(Window(row, 0, 128, 128)))
+    return path
+
+
+def test_empty_rows_are_progress_and_hear_a_wish_to_stop(tmp_path):
+    path, seen = stored_at_both_ends(tmp_path), []
+    monitor = Monitor(lambda *event: seen.append(event))
+    result = crackgeo.predict_raster(
+        path, tmp_path / "p.tif", model=IdentityModel(8), monitor=monitor
+    )
+    done = [done for stage, done, _ in seen if stage == "predict"]
+    assert result.tiles_run == 2
+    assert done == sorted(done)
+    assert done[-1] == result.tiles == 107
+    assert len(set(done)) > 100
+    seen.clear()
+    monitor = Monitor(monitor.on_progress, is_cancelled=lambda: len(seen) >= 20)
+    with pytest.raises(Cancelled):
+        crackgeo.predict_raster(path, tmp_path / "q.tif", model=IdentityModel(8), monitor=monitor)
+    assert len(seen) == 20
