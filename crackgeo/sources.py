@@ -67,14 +67,24 @@ def own_pixels_mm(sources: NDArray[np.object_], inputs: Sequence[Mapping[str, An
 
 def _owners(pixels: NDArray[np.int64], shares: Sequence[Share]) -> NDArray[np.int64]:
     """Number of the share that has data at each pixel (col, row), -1 where none has."""
-    inside = [_inside(pixels, share.window) for share in shares]
-    several = np.sum(inside, axis=0, dtype=np.int64) > 1
+    several = _inside_several(pixels, shares)
     owner = np.full(len(pixels), -1)
-    for number, (share, here) in enumerate(zip(shares, inside, strict=True)):
+    for number, share in enumerate(shares):
+        here = _inside(pixels, share.window)
         owner[here & ~several] = number
         asked = np.flatnonzero(here & several)
         owner[asked[_has_data(pixels[asked], share)]] = number
     return owner
+
+
+def _inside_several(pixels: NDArray[np.int64], shares: Sequence[Share]) -> NDArray[np.bool_]:
+    """Which pixels lie in the windows of more than one share; memory does not grow with these."""
+    once, again = np.zeros((2, len(pixels)), np.bool_)
+    for share in shares:
+        here = _inside(pixels, share.window)
+        again |= once & here
+        once |= here
+    return again
 
 
 def _inside(pixels: NDArray[np.int64], window: Window) -> NDArray[np.bool_]:
