@@ -109,9 +109,11 @@ def pixels_with_data(image: Image, area: Area) -> float:
     cols = spread(window.col, window.width, _SAMPLE)
     found = 0
     for row in rows:
-        for col in cols:
-            pixel = Window(row, col, 1, 1)
-            found += bool(image.may_hold_data(row, col) and area.mask(pixel).any())
+        # the area once a row of points: with a border of 100,000 pieces each query takes 8 ms
+        wanted = area.mask(Window(row, window.col, 1, window.width))[0]
+        found += sum(
+            bool(wanted[col - window.col]) and image.may_hold_data(row, col) for col in cols
+        )
     points = len(rows) * len(cols)
     return window.height * window.width * min(found + 1, points) / points
 

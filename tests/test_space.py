@@ -70,7 +70,7 @@ def test_a_picture_needs_its_own(survey, tmp_path, free):
 
 def test_what_is_done_needs_no_more(tmp_path, free):
     survey, done = write(tmp_path / "survey.tif", picture(1700, 600), nodata=0), []
-    monitor = Monitor(lambda *event: done.append(event), is_cancelled=lambda: len(done) > 7)
+    monitor = Monitor(lambda *event: done.append(event), is_cancelled=lambda: len(done) > 10)
     with pytest.raises(Cancelled):
         map_cracks(survey, tmp_path / "o.gpkg", model=ContextModel(1), monitor=monitor)
     free.free = int(1700 * 600 * 0.5) - 100_000
@@ -119,3 +119,19 @@ def test_what_is_not_stored_does_not_count(tmp_path):
     with open_image(path, gsd_m=2.0) as image:
         found = space.pixels_with_data(image, Area(image.grid.window))
         assert found == pytest.approx(side**2 / 16, rel=0.1)
+
+
+def test_a_border_of_many_pieces_is_looked_through_once_a_row(survey, monkeypatch):
+    with open_image(survey) as image:
+        triangle = np.array(
+            [[(0, 0), (SIDE, SIDE)], [(SIDE, SIDE), (0, SIDE)], [(0, SIDE), (0, 0)]]
+        )
+        area, asked, real = Area(image.grid.window, triangle.astype(float)), [], Area.mask
+
+        def mask(area, window):
+            asked.append(window)
+            return real(area, window)
+
+        monkeypatch.setattr(Area, "mask", mask)
+        assert space.pixels_with_data(image, area) == pytest.approx(SIDE**2 / 2, rel=0.1)
+    assert len(asked) <= space._SAMPLE
