@@ -158,7 +158,7 @@ def identify(path: Path, monitor: Monitor = SILENT) -> tuple[Digests, Published 
 
 def sha256_of(path: Path) -> str:
     """Checksum of a file, hexadecimal."""
-    with read_errors(path), path.open("rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

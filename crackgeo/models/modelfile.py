@@ -235,7 +235,9 @@ def _damage(path: Path) -> str:
 
 def _info(path: Path, metadata: dict[str, str]) -> ModelInfo:
     name, numbers = shown(metadata.get("name", path.stem)), _numbers(path, metadata)
-    return ModelInfo(name, sha256_of(path), metadata=metadata, **numbers)  # type: ignore[arg-type]
+    with read_errors(path):
+        found = sha256_of(path)
+    return ModelInfo(name, found, metadata=metadata, **numbers)  # type: ignore[arg-type]
 
 
 def _numbers(path: Path, metadata: Mapping[str, str]) -> dict[str, float]:
