@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import socket
+import time
 import uuid
 import zlib
 from collections import OrderedDict, deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
-from importlib import import_module
+from dataclasses import dataclass, field, replace
+from importlib import import_module, metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -27,8 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .aoi import Area
+from .dataset import is_local
 from .errors import CrackgeoError, InputError, ModelError, ResourceError, UsageError
 from .grid import Grid, Window
+from .inputs import StrPath
 from .models.protocol import ModelInfo, Segmenter, trait
 from .monitor import SILENT, Monitor
 from .mosaic import Member, Unclaimed
@@ -46,16 +51,28 @@ BATCHES_A_TASK = (
 POLL_S = 0.5  # how often a wish to stop is looked for
 START_S = 60.0
 OPEN_IMAGES = 8  # kept open by a worker
+ALONE_S = 10.0  # how long all workers may be gone unsaid: a nanny starts a new one within seconds
+
+
+class _Model(NamedTuple):
+    """What computes on a worker."""
+
+    version: str
+    info: ModelInfo
+    device: str
+    precision: str
+    batch_size: int
+    torch: str = "unknown"  # last, so that the answer of an older version can be read
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What a worker needs to know once a run."""
+    """What a worker needs to know once a run; its model has to be like that of the first asked."""
 
     token: str
     options: PredictOptions
     grid: Grid
-    model_sha256: str
+    model: _Model
 
 
 @dataclass(frozen=True)
@@ -90,16 +107,6 @@ class RowsOfArea:
         return self.whole.mask(window)
 
 
-class _Model(NamedTuple):
-    """What computes on the workers."""
-
-    version: str
-    info: ModelInfo
-    device: str
-    precision: str
-    batch_size: int
-
-
 class _Failure(NamedTuple):
     kind: type[CrackgeoError]
     message: str
@@ -125,27 +132,27 @@ class Workers:
     Raises
     ------
     UsageError
-        On entering: Dask is not installed, no scheduler answers, or no worker of this version.
+        On entering: Dask is not installed, no scheduler answers, or it has no workers.
+    ModelError
+        On entering, or with the rows of a worker that came later: it has another version of
+        crackgeo or torch, or computes otherwise than the first.
     CrackgeoError
         On entering: the workers cannot load the model.
     """
 
     def __init__(self, options: PredictOptions) -> None:
-        self._options = options
+        self._options = _from_anywhere(options)
         self._stack = ExitStack()
         self._tasks: deque[tuple[int, _Task]] = deque()
         self._waiting: deque[tuple[int, Any]] = deque()
+        self._is_alone = False
 
     def __enter__(self) -> Workers:
         with ExitStack() as stack:
             self._client = stack.enter_context(_client(self._options))
             asked = self._client.submit(_describe, self._options, pure=False)
-            model = _answer(asked, SILENT)
-            if model.version != __version__:
-                raise UsageError(
-                    f"the workers have crackgeo {model.version}, this is {__version__}",
-                    "install the same version everywhere",
-                )
+            self._model = model = self._answer(asked, SILENT)
+            _check_versions("the workers have", "this is", model, __version__, _torch())
             self.info, self.device, self.precision = model.info, model.device, model.precision
             self.batch_size = model.batch_size
             self._stack = stack.pop_all()
@@ -163,13 +170,14 @@ class Workers:
 
     def plan(self, grid: Grid, parts: Sequence[Part]) -> None:
         """Cut what is still to be done into tasks, all rasters in one row."""
-        job = _Job(uuid.uuid4().hex, self._options, grid, self.info.sha256)
+        job = _Job(uuid.uuid4().hex, self._options, grid, self._model)
         for part in parts:
             plan = TilePlan(part.member.grid.shape, part.rest.window, self._options.tiles)
+            member, *earlier = map(_placed, (part.member, *part.earlier))
             rows = max(1, BATCHES_A_TASK * self.batch_size // len(plan.cols))
             for first, end in row_ranges(plan, rows):
                 is_first = first == part.rest.window.row
-                task = _Task(job, part.member, part.earlier, first, end, is_first)
+                task = _Task(job, member, tuple(earlier), first, end, is_first)
                 self._tasks.append((part.number, task))
 
     def rows(self, part: Part, monitor: Monitor) -> Generator[Rows, None, None]:
@@ -195,7 +203,7 @@ class Workers:
         done = 0
         try:
             while self._hand_out() and self._waiting[0][0] == number:
-                piece = _unpacked(_answer(self._waiting[0][1], monitor, done, len(plan)))
+                piece = _unpacked(self._answer(self._waiting[0][1], monitor, done, len(plan)))
                 self._waiting.popleft()
                 done = min(done + len(piece.rows) * len(plan.cols), len(plan))
                 yield piece
@@ -216,6 +224,69 @@ class Workers:
         self._waiting = deque(one for one in self._waiting if one[0] != number)
         self._tasks = deque(one for one in self._tasks if one[0] != number)
 
+    def _answer(self, future: Any, monitor: Monitor, done: int = 0, total: int = 1) -> Any:
+        """Wait for a task, asking now and then whether to stop."""
+        killed: type[Exception] = import_module("distributed").KilledWorker
+        since = time.monotonic()
+        while True:
+            monitor.step("predict", done, total)
+            try:
+                outcome = future.result(timeout=POLL_S)
+            except TimeoutError:
+                since = self._tell_if_alone(since, monitor)
+                continue
+            except killed as error:
+                raise ResourceError(
+                    f"several workers died of the same rows ({error})",
+                    "give each worker more memory (see its log), or use fewer on a machine",
+                ) from error
+            except (CancelledError, OSError) as error:
+                raise _scheduler_gone(error) from error
+            if isinstance(outcome, _Failure):
+                raise outcome.kind(outcome.message, outcome.remedy)
+            return outcome
+
+    def _tell_if_alone(self, since: float, monitor: Monitor) -> float:
+        """Say once that no worker is left; gives since when there may be none."""
+        if time.monotonic() < since + ALONE_S:
+            return since
+        try:
+            is_alone = not self._client.nthreads()
+        except OSError as error:
+            raise _scheduler_gone(error) from error
+        if is_alone and not self._is_alone:
+            monitor.warn(
+                "all workers have gone; the run waits for new ones (stop it, and go on later with "
+                "--resume)"
+            )
+        self._is_alone = is_alone
+        return time.monotonic()
+
+
+def _scheduler_gone(error: BaseException) -> ResourceError:
+    return ResourceError(
+        f"the Dask scheduler has gone ({error})",
+        "see its log, start it again, and go on with --resume",
+    )
+
+
+def _from_anywhere(options: PredictOptions) -> PredictOptions:
+    """The options with paths that mean the same to workers started in other folders."""
+    model = options.model
+    if isinstance(model, str | os.PathLike) and os.fspath(model) != "compact":
+        model = _absolute(model)
+    return replace(options, model=model, aoi=options.aoi and _absolute(options.aoi))
+
+
+def _placed(member: Member) -> Member:
+    return replace(member, path=Path(_absolute(member.path)))
+
+
+def _absolute(path: StrPath) -> StrPath:
+    """The whole path of a file; addresses and the names of models and of GDAL's stay."""
+    is_file = is_local(os.fspath(path)) and Path(path).exists()
+    return Path(path).absolute() if is_file else path
+
 
 def row_ranges(plan: TilePlan, rows_of_tiles: int) -> list[tuple[int, int]]:
     """Raster rows of each task, first and end; cut only where a row of tiles begins.
@@ -228,30 +299,6 @@ def row_ranges(plan: TilePlan, rows_of_tiles: int) -> list[tuple[int, int]]:
         start * step, min(plan.rows[-1] * step, part.row_end - 1) + 1, rows_of_tiles * step
     )
     return list(zip([part.row, *cuts], [*cuts, part.row_end], strict=True))
-
-
-def _answer(future: Any, monitor: Monitor, done: int = 0, total: int = 1) -> Any:
-    """Wait for a task, asking now and then whether to stop."""
-    killed: type[Exception] = import_module("distributed").KilledWorker
-    while True:
-        monitor.step("predict", done, total)
-        try:
-            outcome = future.result(timeout=POLL_S)
-        except TimeoutError:
-            continue
-        except killed as error:
-            raise ResourceError(
-                f"several workers died of the same rows ({error})",
-                "give each worker more memory (see its log), or use fewer on a machine",
-            ) from error
-        except (CancelledError, OSError) as error:
-            raise ResourceError(
-                f"the Dask scheduler has gone ({error})",
-                "see its log, start it again, and go on with --resume",
-            ) from error
-        if isinstance(outcome, _Failure):
-            raise outcome.kind(outcome.message, outcome.remedy)
-        return outcome
 
 
 # ------------------------------------------------------------------ on the workers
@@ -288,11 +335,62 @@ _opened: _Opened | None = None  # of this process: one model a worker
 def _describe(options: PredictOptions) -> _Model | _Failure:
     """The model as a worker has it."""
     try:
-        segmenter = options.load()
+        return _model_of(options.load())
     except CrackgeoError as error:
         return _Failure(type(error), error.message, error.remedy)
+
+
+def _model_of(segmenter: Segmenter) -> _Model:
     traits = trait(segmenter, "device"), trait(segmenter, "precision")
-    return _Model(__version__, segmenter.info, *traits, segmenter.batch_size)
+    return _Model(__version__, segmenter.info, *traits, segmenter.batch_size, _torch())
+
+
+def _torch() -> str:
+    """Version of torch without what it was built for, which differs from card to processor."""
+    return metadata.version("torch").split("+")[0]
+
+
+def _check_versions(who: str, other: str, found: _Model, crackgeo: str, torch: str) -> None:
+    """Refuse numbers of another program; `other` leads to the versions that it should have."""
+    for name, has, wanted in (
+        ("crackgeo", found.version, crackgeo),
+        ("torch", found.torch, torch),
+    ):
+        if has != wanted:
+            raise ModelError(
+                f"{who} {name} {has}, {other} {wanted}", "install the same version everywhere"
+            )
+
+
+def _check_computer(who: str, found: _Model, wanted: _Model) -> None:
+    """Refuse what computes other numbers than the rest of a run."""
+    if found.info.sha256 != wanted.info.sha256:
+        raise ModelError(
+            f"{who} has another file under the name {found.info.name}",
+            "put the same model file on all workers",
+        )
+    for name in ("device", "precision", "batch_size"):
+        has, others = getattr(found, name), getattr(wanted, name)
+        if has != others:
+            option = f"--{name.replace('_', '-')}"
+            raise ModelError(
+                f"{who} computes with {option} {has}, the first one with {others}",
+                f"name it with {option}, or take workers that are alike",
+            )
+
+
+def _own_name() -> str:
+    """What a message calls this worker."""
+    try:
+        address = import_module("distributed").get_worker().address
+    except ValueError:  # not inside a task
+        address = f"process {os.getpid()}"
+    return f"the worker {address} on {socket.gethostname()}"
+
+
+def dask_setup(worker: Any) -> None:
+    """What Dask does in workers of our own: Ctrl-C reaches them too, but the run ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run(task: _Task) -> _Packed | _Failure:
@@ -341,14 +439,20 @@ def _open(job: _Job) -> _Opened:
         if _opened is not None:
             _opened.close()
             _opened = None
-        segmenter = job.options.load()
-        if segmenter.info.sha256 != job.model_sha256:
-            raise ModelError(
-                f"a worker has another file under the name {job.options.model}",
-                "put the same model file on all of them",
-            )
+        segmenter = _load(job)
         _opened = _Opened(job.token, segmenter, job.options.area(job.grid))
     return _opened
+
+
+def _load(job: _Job) -> Segmenter:
+    """The model, if this worker computes as the others do: also one that came later is asked."""
+    who, wanted = _own_name(), job.model
+    here = wanted._replace(version=__version__, torch=_torch())
+    # before the loading, which may fail for that very reason
+    _check_versions(f"{who} has", "the others", here, wanted.version, wanted.torch)
+    segmenter = job.options.load()
+    _check_computer(who, _model_of(segmenter), wanted)
+    return segmenter
 
 
 def _packed(piece: Piece) -> _Packed:
@@ -419,6 +523,7 @@ def _own_cluster(distributed: Any, workers: int) -> Any:
     return distributed.LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
+        preload=[__name__],  # for its `dask_setup`
         dashboard_address=":0",  # any free port
         silence_logs=logging.CRITICAL,
         env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))},

@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 from rasterio.vrt import WarpedVRT
 from rasters import TRANSFORM, picture, write
 
+from crackgeo import cluster
 from crackgeo.cluster import row_ranges
 from crackgeo.errors import Cancelled, InputError, ModelError, ResourceError, UsageError
 from crackgeo.grid import Grid, Window
 from crackgeo.monitor import Monitor
 from crackgeo.pipeline import predict_raster
+from crackgeo.predict_options import PredictOptions
 from crackgeo.specs import TileSpec
 from crackgeo.tiling import TilePlan
 
@@ -123,7 +125,7 @@ def test_a_worker_killed_mid_run_loses_nothing(survey, scheduler, tmp_path):
 def test_a_stopped_run_goes_on_with_workers(survey, scheduler, tmp_path):
     one, many, done = tmp_path / "one.tif", tmp_path / "many.tif", []
     predict_raster(survey, one, model=ContextModel(1))
-    monitor = Monitor(lambda *event: done.append(event), is_cancelled=lambda: len(done) > 8)
+    monitor = Monitor(lambda *event: done.append(event), is_cancelled=lambda: len(done) > 12)
     with pytest.raises(Cancelled):
         predict_raster(survey, many, model=ContextModel(1), monitor=monitor)
     predict_raster(survey, many, model=ContextModel(1), scheduler=scheduler, resume=True)
@@ -242,7 +244,7 @@ def test_a_raster_that_goes_is_left_out_by_workers_too(scheduler, tmp_path):
 def test_workers_that_do_not_fit(survey, scheduler, tmp_path, monkeypatch):
     options = {"model": ContextModel(1), "scheduler": scheduler}
     monkeypatch.setattr("crackgeo.cluster.__version__", "0.0")
-    with pytest.raises(UsageError, match=r"the workers have crackgeo .*, this is 0\.0"):
+    with pytest.raises(ModelError, match=r"the workers have crackgeo .*, this is 0\.0"):
         predict_raster(survey, tmp_path / "p.tif", **options)
     monkeypatch.undo()
     with pytest.raises(ModelError, match=r"no such model|nonesuch"):
@@ -264,8 +266,89 @@ def changing_model():
 
 
 def test_a_worker_with_another_model_is_found(survey, scheduler, tmp_path):
-    with pytest.raises(ModelError, match="a worker has another file under the name"):
+    with pytest.raises(ModelError, match=r"the worker tcp://.* has another file under the name"):
         predict_raster(survey, tmp_path / "p.tif", model=ChangingModel(1), scheduler=scheduler)
+
+
+@pytest.mark.parametrize(
+    ("trait", "words"),
+    [
+        ({"device": "cuda:0"}, r"the worker .* on .* computes with --device cuda:0, the first"),
+        ({"precision": "bf16"}, "with --precision bf16, the first one with own"),
+        ({"batch_size": 2}, "with --batch-size 2, the first one with 1"),
+    ],
+)
+def test_a_worker_that_computes_otherwise_is_found(trait, words):
+    """As a worker does it, which may have joined after the first one was asked."""
+    model, wanted = ContextModel(1), cluster._model_of(ContextModel(1))
+    vars(model).update(trait)
+    with pytest.raises(ModelError, match=words) as caught:
+        cluster._load(cluster._Job("token", PredictOptions(model=model), None, wanted))
+    assert caught.value.exit_code == 5
+    assert "--" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["version", "torch"])
+def test_a_worker_of_another_version_that_comes_later_is_found(monkeypatch, name):
+    """As a worker does it, which may have joined after the first one was asked."""
+    wanted = cluster._model_of(ContextModel(1))
+    job = cluster._Job("token", PredictOptions(model=ContextModel(1)), None, wanted)
+    assert cluster._load(job)
+    if name == "version":
+        monkeypatch.setattr(cluster, "__version__", "0.0")
+    else:
+        monkeypatch.setattr(cluster, "_torch", lambda: "0.0")
+    with pytest.raises(ModelError, match=r"the worker .* has \w+ 0\.0, the others") as caught:
+        cluster._load(job)
+    assert "same version" in caught.value.remedy
+
+
+def test_paths_are_handed_out_whole(survey, tmp_path, monkeypatch):
+    monkeypatch.chdir(survey.parent)
+    for name in ("area.gpkg", "own.safetensors"):
+        (survey.parent / name).touch()
+    options = PredictOptions(model="own.safetensors", aoi="area.gpkg")
+    options = cluster._from_anywhere(options)
+    assert (options.model, options.aoi) == (
+        survey.parent / "own.safetensors", survey.parent / "area.gpkg",
+    )  # fmt: skip
+    assert cluster._absolute(Path(survey.name)) == survey
+    for name in ("compact", "https://host/a.tif", "/vsis3/bucket/a.tif"):
+        assert cluster._absolute(name) == name
+
+
+def test_workers_in_another_folder_find_a_relative_input(scheduler, tmp_path, monkeypatch):
+    write(tmp_path / "s.tif", picture(900, 500))
+    monkeypatch.chdir(tmp_path)  # the workers are elsewhere
+    predict_raster("s.tif", "p.tif", model=ContextModel(1), scheduler=scheduler)
+    assert Path("p.tif").exists()
+
+
+def test_that_all_workers_have_gone_is_told_once(monkeypatch):
+    monkeypatch.setattr(cluster, "POLL_S", 0.01)
+    monkeypatch.setattr(cluster, "ALONE_S", 0.05)
+    heard = []
+    began = time.monotonic()
+    monitor = Monitor(on_warning=heard.append, is_cancelled=lambda: time.monotonic() > began + 1)
+    workers = cluster.Workers(PredictOptions())
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0", processes=False) as empty,
+        distributed.Client(empty, set_as_default=False) as workers._client,
+    ):
+        future = workers._client.submit(int, 1, pure=False)
+        with pytest.raises(Cancelled):
+            workers._answer(future, monitor)
+    assert len(heard) == 1
+    assert "all workers have gone" in heard[0]
+
+
+def test_workers_of_our_own_leave_ctrl_c_to_the_run():
+    with (
+        cluster._own_cluster(distributed, 1) as own,
+        distributed.Client(own, set_as_default=False) as client,
+    ):
+        (handler,) = client.run(signal.getsignal, signal.SIGINT).values()
+    assert handler == signal.SIG_IGN
 
 
 def test_a_scheduler_without_workers(survey, tmp_path, monkeypatch):
