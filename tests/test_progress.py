@@ -74,6 +74,34 @@ def test_a_result_that_cannot_be_written_is_no_internal_error(monkeypatch):
     assert "outputs are complete" in caught.value.remedy
 
 
+@pytest.mark.parametrize("settings", [{}, {"as_json": True}, {"progress": "json"}])
+def test_a_result_nobody_reads_is_told_to_be_complete(monkeypatch, capsys, settings):
+    monkeypatch.setattr(sys, "stdout", Pipe(errno.EPIPE))
+    with pytest.raises(BrokenPipeError):
+        Console(**settings).result({"a": 1}, "one")
+    assert "so are its outputs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", [errno.EPIPE, errno.EIO])
+def test_a_stderr_that_goes_away_stops_nothing(monkeypatch, code):
+    monkeypatch.setattr(sys, "stderr", Pipe(code))
+    talker = Console(progress="bar")
+    talker.advance("predict", 0, TILES)
+    talker.note("a note")
+    talker.warn("a warning")
+    talker.error(Cancelled(), 130)
+    talker.result({}, "text")
+
+
+def test_a_stderr_that_was_closed_stops_nothing(monkeypatch):
+    with open(os.devnull, "w") as closed:
+        pass
+    monkeypatch.setattr(sys, "stderr", closed)
+    talker = Console()
+    talker.advance("predict", 0, TILES)
+    talker.warn("a warning")
+
+
 def test_without_stderr_nothing_of_it_goes_to_stdout(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     monkeypatch.setattr(sys, "argv", ["crackgeo", "info", "none.tif"])

@@ -6,13 +6,14 @@ import atexit
 import os
 import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import click
 
 from ..errors import Cancelled, CrackgeoError, ResourceError, UsageError
 from ..version import __version__
-from .console import Console
+from .console import Console, stop_signals
 from .lifeline import watch_stdin
 
 COMMANDS = {
@@ -71,7 +72,7 @@ def main() -> None:
 
 def _ignore_signals() -> None:
     """All is done; a signal would only upset the exit."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -86,9 +87,12 @@ def run(arguments: list[str]) -> int:
             console.progress = "json"
             console.error(UsageError(error.format_message()), error.exit_code)
         else:
-            error.show()
+            with suppress(OSError, ValueError):  # nobody reads stderr
+                error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes every one for the user's
+            return _internal_error(console, error.__cause__)
         console.error(Cancelled(), Cancelled.exit_code)
         return Cancelled.exit_code
     except CrackgeoError as error:
@@ -106,11 +110,15 @@ def run(arguments: list[str]) -> int:
         if _was_interrupted(error):
             console.error(Cancelled(), Cancelled.exit_code)
             return Cancelled.exit_code
-        if console.debug:
-            raise
-        kind = type(error).__name__
-        console.error(CrackgeoError(f"internal error: {kind}: {error}", Console.REPORT), 1)
-        return 1
+        return _internal_error(console, error)
+
+
+def _internal_error(console: Console, error: Exception) -> int:
+    if console.debug:
+        raise error
+    kind = type(error).__name__
+    console.error(CrackgeoError(f"internal error: {kind}: {error}", Console.REPORT), 1)
+    return 1
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

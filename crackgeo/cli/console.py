@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TextIO
 
 import click
 
@@ -18,6 +18,7 @@ from ..jsontext import to_json
 from ..monitor import Monitor
 
 LEFT_OUT = 6  # exit code: done, but something of the input could not be read and was left out
+HANGUP: int | None = getattr(signal, "SIGHUP", None)  # Windows has none
 REFRESH_S = 0.2  # a bar that moves more often only costs time
 
 
@@ -61,14 +62,14 @@ class Console:
             _print(to_json({"event": event, **content}))
         except BrokenPipeError as error:
             self.progress = "none"
-            _drop_stdout()
+            _drop(sys.stdout)
             raise Cancelled("stopped, as whoever read the events on stdout has gone") from error
 
     def note(self, message: str) -> None:
         """Say something on stderr, unless quiet."""
         if self.verbosity >= 0 and self.progress != "json":
             self._clear()
-            print(message, file=sys.stderr, flush=True)
+            _say(message)
 
     def warn(self, message: str) -> None:
         """Warn the user; also with -q, since a warning is about the numbers."""
@@ -76,7 +77,7 @@ class Console:
             self.event("warning", message=message)
         else:
             self._clear()
-            print(f"warning: {message}", file=sys.stderr, flush=True)
+            _say(f"warning: {message}")
 
     def error(self, error: CrackgeoError, exit_code: int) -> None:
         """Say what went wrong, where, and what to do about it."""
@@ -85,17 +86,30 @@ class Console:
             with suppress(CrackgeoError):  # what follows says it as well
                 self.event("error", kind=error.kind, **content)
         self._clear()
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        _say(f"error: {error}")
 
     def result(self, values: Mapping[str, Any], text: str) -> None:
-        """Give the result: as an event, as one JSON object, or as text."""
+        """Give the result: as an event, as one JSON object, or as text.
+
+        Raises
+        ------
+        BrokenPipeError
+            Nobody reads it; that is said on stderr.
+        ResourceError
+            It cannot be written, as on a full disk.
+        """
         self._clear()
-        if self.progress == "json":
-            self.event("result", **values)
-        elif self.as_json:
-            _print(to_json(values, indent=2))
-        elif self.verbosity >= 0:
-            _print(text)
+        try:
+            if self.progress == "json":
+                _print(to_json({"event": "result", **values}))
+            elif self.as_json:
+                _print(to_json(values, indent=2))
+            elif self.verbosity >= 0:
+                _print(text)
+        except BrokenPipeError:
+            _drop(sys.stdout)
+            _say("warning: the run is complete and so are its outputs, but nobody reads stdout")
+            raise
 
     def advance(self, stage: str, done: int, total: int) -> None:
         """Show progress of a stage, at most a few times a second."""
@@ -114,7 +128,7 @@ class Console:
 
     def _bar_wanted(self) -> bool:
         if self.progress == "auto":
-            return self.verbosity >= 0 and sys.stderr.isatty()
+            return self.verbosity >= 0 and not sys.stderr.closed and sys.stderr.isatty()
         return self.progress == "bar"
 
     def _draw(self, stage: str, done: int, total: int, rate: float, left: float | None) -> None:
@@ -124,18 +138,18 @@ class Console:
         line = f"{stage:<10} [{bar}] {share:4.0%}  {done}/{total}  {rate:.1f}/s  {remaining} left"
         self._width = max(self._width, len(line))
         end = "\n" if done >= total else ""
-        print("\r" + line.ljust(self._width), end=end, file=sys.stderr, flush=True)
+        _say("\r" + line.ljust(self._width), end)
         if end:
             self._width = 0
 
     def _clear(self) -> None:
         if self._width:
-            print("\r" + " " * self._width + "\r", end="", file=sys.stderr)
+            _say("\r" + " " * self._width + "\r", end="")
             self._width = 0
 
     @contextmanager
     def monitor(self) -> Iterator[Monitor]:
-        """A monitor for one run: shows progress; Ctrl-C or SIGTERM asks the run to stop.
+        """A monitor for one run: shows progress; Ctrl-C, SIGTERM or a lost terminal ask it to stop.
 
         The first signal lets the run end between two units of work and tidy up; a second one
         interrupts at once.
@@ -144,18 +158,35 @@ class Console:
 
         def ask(signum: int, frame: object) -> None:
             nonlocal stop
-            if stop:
+            if stop and signum != HANGUP:  # which comes from kernel and shell, and means it once
                 raise KeyboardInterrupt
+            if stop:
+                return
             stop = True
             self.note("stopping after the batch in hand; once more to stop at once")
 
-        signals = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, ask) for number in signals}
+        before = {number: signal.signal(number, ask) for number in stop_signals()}
         try:
             yield Monitor(self.advance, self.warn, lambda: stop)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def stop_signals() -> list[int]:
+    """Signals that ask to stop; also that of a lost terminal, unless `nohup` has it ignored."""
+    signals: list[int] = [signal.SIGINT, signal.SIGTERM]
+    if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
+        signals.append(HANGUP)
+    return signals
+
+
+def _say(text: str, end: str = "\n") -> None:
+    """Write on stderr; a run goes on in silence where its terminal or log has gone."""
+    try:
+        print(text, end=end, file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # ValueError: it was closed
+        _drop(sys.stderr)
 
 
 def _print(text: str) -> None:
@@ -173,18 +204,18 @@ def _print(text: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        _drop_stdout()
+        _drop(sys.stdout)
         raise ResourceError(
             f"stdout could not be written ({error.strerror})",
             "if the run came to its end, its outputs are complete; make room for what it says",
         ) from error
 
 
-def _drop_stdout() -> None:
+def _drop(stream: TextIO) -> None:
     """Send what is left in the buffer nowhere: Python would fail at it once more as it ends."""
     with suppress(OSError, ValueError):
         nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, sys.stdout.fileno())
+        os.dup2(nothing, stream.fileno())
         os.close(nothing)
 
 

@@ -13,7 +13,10 @@ import rasterio
 from affine import Affine
 
 from crackgeo.cli import COMMANDS, run
+from crackgeo.cli.console import Console
+from crackgeo.errors import Cancelled
 
+SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 UTM = Affine(0.002, 0, 500000, 0, -0.002, 5400000)
 
 
@@ -248,7 +251,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupt_while_the_command_line_is_loaded_shows_no_traceback(number):
     code = [sys.executable, "-c", INTERRUPTED_WHILE_LOADING, str(int(number))]
     result = subprocess.run(code, capture_output=True, text=True)
@@ -256,7 +259,7 @@ def test_an_interrupt_while_the_command_line_is_loaded_shows_no_traceback(number
     assert result.stderr == "error: stopped by the user\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_stops_cleanly(tmp_path, number):
     rng = np.random.default_rng(1)
     write(tmp_path / "big.tif", rng.integers(0, 255, (3, 3000, 3000), dtype=np.uint8))
@@ -281,6 +284,37 @@ def test_a_signal_stops_cleanly(tmp_path, number):
     assert files(tmp_path) == ["big.tif"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGHUP")
+def test_a_lost_terminal_is_not_heard_under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Console().monitor() as monitor:
+            signal.raise_signal(signal.SIGHUP)
+            monitor.step("work", 0, 1)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with Console(verbosity=-1).monitor() as monitor:
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)  # of the shell, after that of the kernel
+            with pytest.raises(Cancelled):
+                monitor.step("work", 0, 1)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_run_outlives_whoever_read_its_stderr(survey, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    out = tmp_path / "o.tif"
+    program = [sys.executable, "-m", "crackgeo", "predict", str(survey), "-o", str(out)]
+    with os.fdopen(writing, "wb") as stderr:
+        done = subprocess.run(
+            [*program, "--progress", "bar"], stdout=subprocess.PIPE, stderr=stderr
+        )
+    assert done.returncode == 0
+    assert out.exists()
+    assert done.stdout
+
+
 def test_a_wish_to_stop_that_a_library_turned_into_its_own_error_is_one(monkeypatch, capsys):
     def stopped(*_, **__):
         try:
@@ -291,6 +325,15 @@ def test_a_wish_to_stop_that_a_library_turned_into_its_own_error_is_one(monkeypa
     monkeypatch.setattr("crackgeo.cli.cli.main", stopped)
     assert run(["doctor"]) == 130
     assert "internal error" not in capsys.readouterr().err
+
+
+def test_the_end_of_a_file_inside_a_command_is_no_wish_to_stop(monkeypatch, capsys):
+    def damaged(*_, **__):
+        raise EOFError("Ran out of input")
+
+    monkeypatch.setattr("crackgeo.doctor.diagnose", damaged)
+    assert run(["doctor"]) == 1
+    assert "internal error: EOFError: Ran out of input" in capsys.readouterr().err
 
 
 def test_a_signal_after_the_result_upsets_nothing():
