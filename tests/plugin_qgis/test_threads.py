@@ -44,14 +44,14 @@ kept, feedback = settings(), QgsProcessingFeedback(False)
 done, rounds = threading.Event(), []
 thread = threading.Thread(target=work)
 thread.start()
-time.sleep(0.2)
-before = len(rounds)
+while thread.is_alive() and not rounds:
+    time.sleep(0.01)
 qt = QtCore.__name__.split(".")[0]
 for name in ("Test", "Svg", "DBus", "Gui", "Widgets", "Network", "Sql"):
     with contextlib.suppress(ImportError):
         importlib.import_module(f"{qt}.Qt{name}")
 import qgis.gui, qgis.analysis
-print("worked meanwhile", len(rounds) > before)
+print("worked meanwhile", thread.is_alive())
 done.set()
 thread.join()
 """
