@@ -245,8 +245,8 @@ survey_options = chain(
     click.option(
         "--crs",
         metavar="CRS",
-        help="Coordinate reference system of the result and of --bbox, e.g. EPSG:25832. Default: that of the "
-        "first raster.",
+        help="Coordinate reference system of the result and of --bbox, e.g. EPSG:25832. Default: "
+        "that of the first raster.",
     ),
     click.option(
         "--on-error",

@@ -17,6 +17,7 @@ from qgis.core import (
     QgsProcessingOutputVectorLayer,
     QgsProject,
     QgsProviderRegistry,
+    QgsRasterLayer,
 )
 
 from .translation import tr
@@ -30,6 +31,33 @@ LAYERS = (
 )
 CRACKS = "OUTPUT"
 OPTIONAL = "width_stations"  # the engine writes it if stations are asked for
+
+
+PROBABILITY_LABEL = tr("Crack probability")
+
+
+def title_of(layer: QgsRasterLayer | None) -> str:
+    """What layers made of an image are named after: its own name.
+
+    Without the suffix of its file (any other dot belongs to the name), and without what
+    `name_after` put before it.
+    """
+    if layer is None:
+        return ""
+    file = Path(layer.source().partition("|")[0])
+    name = layer.name() or file.stem
+    if file.suffix and name.endswith(file.suffix):
+        name = name[: -len(file.suffix)]
+    return name.removeprefix(f"{PROBABILITY_LABEL}, ")
+
+
+def name_after(context: QgsProcessingContext, path: str, label: str, title: str) -> None:
+    """Let a raster that will be loaded say which image it is of; a name that was chosen stays."""
+    waiting = context.layersToLoadOnCompletion()
+    if path in waiting and waiting[path].name == label and title:
+        waiting[path].name = f"{label}, {title}"
+        waiting[path].forceName = True
+        context.setLayersToLoadOnCompletion(waiting)
 
 
 class Arrival(QgsProcessingLayerPostProcessorInterface):

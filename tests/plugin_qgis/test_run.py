@@ -542,6 +542,23 @@ def test_in_a_group_of_results_the_cracks_lie_on_top(
         assert [n.partition(",")[0] for n in names] == ["Cracks", "Crack outlines", "Coverage"]
 
 
+def test_a_probability_raster_is_named_after_its_image(
+    fake_engine, feedback, survey, tmp_path, qgis_new_project
+):
+    project = QgsProject.instance()
+    for name, output in (("predictprobability", "OUTPUT"), ("mapcracks", "PROBABILITY")):
+        project.clear()
+        context = QgsProcessingContext()
+        context.setProject(project)
+        algorithm = QgsApplication.processingRegistry().createAlgorithmById(f"crackgeo:{name}")
+        path = tmp_path / f"{name}.tif"
+        shutil.copy(survey, path)  # the pretended engine writes no second output
+        parameters = {"INPUT": survey, "OUTPUT": "TEMPORARY_OUTPUT", output: str(path)}
+        processing.runAndLoadResults(algorithm, parameters, feedback=feedback, context=context)
+        names = {layer.name() for layer in project.mapLayers().values()}
+        assert "Crack probability, survey one" in names
+
+
 def test_stations_are_loaded_where_they_were_asked_for(
     provider, real_engine, feedback, survey, tmp_path, monkeypatch, qgis_new_project
 ):
@@ -580,10 +597,17 @@ def test_a_layer_that_is_there_keeps_name_and_style(
 
 
 @pytest.mark.parametrize(
-    ("name", "title"), [("Road A1.2", "Road A1.2"), ("copy.tif", "copy"), ("v1.0", "v1.0")]
+    ("name", "title"),
+    [
+        ("Road A1.2", "Road A1.2"),
+        ("copy.tif", "copy"),
+        ("v1.0", "v1.0"),
+        ("", "copy"),
+        ("Crack probability, Road 5", "Road 5"),
+    ],
 )
 def test_a_dot_in_a_layers_name_stays(provider, survey, tmp_path, name, title):
-    from crackgeo.algorithms.cracks import title_of
+    from crackgeo.layers import title_of
 
     path = str(shutil.copy(survey, tmp_path / "copy.tif"))
     assert title_of(QgsRasterLayer(path, name)) == title

@@ -29,7 +29,8 @@ from ..engine import (
     run_engine,
 )
 from ..host import settings
-from ..parameters import Output, Parameter, Values
+from ..layers import name_after, title_of
+from ..parameters import Output, Parameter, RasterOutput, Values
 from ..progress import Progress
 from ..tools import Cancelled
 from ..translation import tr
@@ -94,6 +95,9 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     def __init__(self):
         super().__init__()
         self.handed: dict[str, str] = {}  # temporary files that stand for layers
+        self.paths: dict[str, str] = {}  # where outputs go, by name
+        self.outputs: list[Output] = []  # those that are wanted
+        self.title = ""  # what layers are named after
 
     def createInstance(self):
         """A new one, as QGIS asks for each run."""
@@ -163,6 +167,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
         inputs = (p for p in self.PARAMETERS if p not in outputs)
         self.inputs = [argument for p in inputs for argument in p.arguments(values)]
         self.handed = values.handed
+        self.title = title_of(self.parameterAsRasterLayer(parameters, "INPUT", context))
         self.settings = settings()
         return True
 
@@ -199,6 +204,14 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
             label = value.label if has_ground_units(result.values) else _without_units(value.label)
             feedback.pushInfo(f"{label}: {_readable(found[value.name])}")
         return {**self.paths, **found}
+
+    def postProcessAlgorithm(self, context, feedback):
+        """Name the rasters that QGIS loads after the image."""
+        for parameter in self.outputs:
+            if isinstance(parameter, RasterOutput):
+                path = self.paths.get(parameter.name, "")
+                name_after(context, path, parameter.label, self.title)
+        return {}
 
     def run_command(self, feedback: QgsProcessingFeedback) -> Result:
         """Find the engine, say the command, run it."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from qgis.core import QgsRasterLayer
-
 from ..layers import layer_outputs, layer_uris, load_with_cracks
-from ..parameters import VectorOutput, raster_path
+from ..parameters import VectorOutput
 from ..translation import tr
 from .base import EngineAlgorithm, Value
 
@@ -29,14 +25,6 @@ VALUES = (
 )
 
 
-def title_of(layer: QgsRasterLayer) -> str:
-    """The name of a layer, without the suffix of its file; any other dot belongs to the name."""
-    suffix = Path(raster_path(layer)).suffix
-    return (
-        layer.name()[: -len(suffix)] if suffix and layer.name().endswith(suffix) else layer.name()
-    )
-
-
 class CrackAlgorithm(EngineAlgorithm):
     """An algorithm that writes cracks: further layers as outputs, all loaded with their styles."""
 
@@ -46,12 +34,6 @@ class CrackAlgorithm(EngineAlgorithm):
         for output in layer_outputs():
             self.addOutput(output)
 
-    def prepareAlgorithm(self, parameters, context, feedback):
-        """Remember the name of the image, which the layers will bear."""
-        layer = self.parameterAsRasterLayer(parameters, "INPUT", context)
-        self.title = title_of(layer) if layer is not None else ""
-        return super().prepareAlgorithm(parameters, context, feedback)
-
     def processAlgorithm(self, parameters, context, feedback):
         """Run, and tell where each layer lies."""
         outputs = super().processAlgorithm(parameters, context, feedback)
@@ -60,4 +42,4 @@ class CrackAlgorithm(EngineAlgorithm):
     def postProcessAlgorithm(self, context, feedback):
         """Let QGIS load the layers."""
         load_with_cracks(context, self.paths["OUTPUT"], self.title)
-        return {}
+        return super().postProcessAlgorithm(context, feedback)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..layers import PROBABILITY_LABEL
 from ..parameters import RasterOutput
 from ..translation import tr
 from .cracks import OUTPUT, VALUES, CrackAlgorithm
@@ -9,7 +10,7 @@ from .shared import AREA, EXTENT, GSD, INPUT, MIN_LENGTH, MODEL, RASTER, RESUME,
 
 PROBABILITY = RasterOutput(
     "PROBABILITY",
-    tr("Crack probability"),
+    PROBABILITY_LABEL,
     tr("Also keep the raster of probabilities, to try other thresholds with Vectorize cracks."),
     "--prob",
     optional=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..layers import PROBABILITY_LABEL
 from ..parameters import RasterOutput
 from ..translation import tr
 from .base import EngineAlgorithm, Value
@@ -9,7 +10,7 @@ from .shared import AREA, EXTENT, GSD, INPUT, MODEL, RASTER, RESUME, RUN
 
 OUTPUT = RasterOutput(
     "OUTPUT",
-    tr("Crack probability"),
+    PROBABILITY_LABEL,
     tr("The GeoTIFF to write: the probability of a crack in each pixel. 255 marks no data."),
     "--output",
     suffix=".tif",

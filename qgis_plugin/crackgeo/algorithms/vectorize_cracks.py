@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..layers import PROBABILITY_LABEL
 from ..parameters import Raster
 from ..translation import tr
 from .cracks import OUTPUT, VALUES, CrackAlgorithm
@@ -9,7 +10,7 @@ from .shared import MIN_LENGTH, RULES
 
 INPUT = Raster(
     "INPUT",
-    tr("Crack probability"),
+    PROBABILITY_LABEL,
     tr("A raster of Predict crack probability, or any of probabilities from 0 to 1 or of a mask."),
 )
 

@@ -285,11 +285,6 @@
   </message>
   <message>
    <location filename="../algorithms/map_cracks.py" />
-   <source>Crack probability</source>
-   <translation>Risswahrscheinlichkeit</translation>
-  </message>
-  <message>
-   <location filename="../algorithms/map_cracks.py" />
    <source>Also keep the raster of probabilities, to try other thresholds with Vectorize cracks.</source>
    <translation>Auch das Raster der Wahrscheinlichkeiten behalten, um mit „Risse vektorisieren“ andere Schwellen zu versuchen.</translation>
   </message>
@@ -807,6 +802,11 @@
    <location filename="../gui/environment_dialog.py" />
    <source>Cancelled.</source>
    <translation>Abgebrochen.</translation>
+  </message>
+  <message>
+   <location filename="../layers.py" />
+   <source>Crack probability</source>
+   <translation>Risswahrscheinlichkeit</translation>
   </message>
   <message>
    <location filename="../layers.py" />
