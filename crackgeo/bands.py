@@ -1,15 +1,17 @@
 """Probabilities on their way to a result: bands of rows, each safe on the disk once it is there.
 
 A band is a small GeoTIFF that appears by rename after it has reached the disk, so whatever has
-appeared is whole, however the program ends. A virtual raster (VRT) makes one raster of all bands;
-it can be vectorized as it is or copied into its final form.
+appeared is whole, however the program ends; a checksum tells of what became of it since. A virtual
+raster (VRT) makes one raster of all bands; it can be vectorized as it is or copied into its final
+form.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
-from .dataset import accept_no_georeference, gdal_environment, open_dataset
+from .dataset import accept_no_georeference, gdal_environment, gdal_window, open_dataset
 from .errors import InputError
 from .files import output_errors, write_safely
 from .grid import Grid, Window
+from .monitor import SILENT, Monitor
 from .specs import PROB_NODATA, PROB_SCALE
 
 Codes = NDArray[np.uint8]
@@ -32,6 +36,7 @@ _BLOCK_PX = 512
 _NAME = re.compile(r"rows-(\d+)-(\d+)\.tif")
 _NOTES = "CRACKGEO_BAND"  # metadata items of a band: what is to be remembered,
 _FILLED = "CRACKGEO_FILLED"  # and the columns that hold data, so that nobody reads the others
+_CRC = "CRACKGEO_CRC"  # CRC-32 of both and of the codes in these columns
 _INDEX = "rows.vrt"
 _OPTIONS: dict[str, Any] = {
     "driver": "GTiff",
@@ -51,14 +56,41 @@ class RowBands:
 
     Parameters
     ----------
-    folder : where the bands are; those that are there already count
+    folder : where the bands are; those that are there already count, up to the first that is
+        damaged, from which on they are removed
     grid : place of the whole raster
+    monitor : told of what is damaged
     """
 
-    def __init__(self, folder: Path, grid: Grid) -> None:
+    def __init__(self, folder: Path, grid: Grid, monitor: Monitor = SILENT) -> None:
         self.folder = folder
         self.grid = grid
-        self._bands = list(_contiguous(folder))
+        self._bands: list[tuple[int, int]] = []
+        found = list(_contiguous(folder))
+        while found and self._is_whole(found[0]):
+            self._bands.append(found.pop(0))
+        if found:
+            self._remove(found, monitor)
+
+    def _is_whole(self, band: tuple[int, int]) -> bool:
+        """Whether a band holds what was written; reading it takes little beside predicting it."""
+        shape = band[1] - band[0], self.grid.width
+        try:
+            with gdal_environment(), open_dataset(self._path(band)) as dataset:
+                tags = dataset.tags()
+                crc = _checksum(
+                    tags, shape[0], lambda window: dataset.read(1, window=gdal_window(window))
+                )
+                return bool(dataset.shape == shape and tags[_CRC] == crc)
+        except (InputError, RasterioError, OSError, LookupError, TypeError, ValueError):
+            return False
+
+    def _remove(self, bands: list[tuple[int, int]], monitor: Monitor) -> None:
+        """Take a damaged band and those below it away: they are predicted anew."""
+        monitor.warn(f"{self._path(bands[0])}: damaged; its rows and those below are made anew")
+        for band in reversed(bands):  # so that what a kill leaves follows on
+            with output_errors(self._path(band)):
+                self._path(band).unlink(missing_ok=True)
 
     @property
     def rows_done(self) -> int:
@@ -157,8 +189,19 @@ def _encode(codes: Codes, notes: Notes) -> bytes:
         with memory.open(width=width, height=height, blockysize=block, **_OPTIONS) as dataset:
             dataset.write(codes, 1)
             tags = {_NOTES: json.dumps(notes), _FILLED: json.dumps(_filled(codes))}
+            tags[_CRC] = _checksum(tags, height, lambda w: codes[:, w.col : w.col_end])
             dataset.update_tags(**tags)
         return bytes(memory.getbuffer())
+
+
+def _checksum(tags: Mapping[str, str], height: int, read: Callable[[Window], Codes]) -> str:
+    """CRC-32 of what is remembered with a band, and of its codes where it holds data."""
+    crc = zlib.crc32(f"{tags[_NOTES]} {tags[_FILLED]}".encode())
+    for first, end in json.loads(tags[_FILLED]):
+        for col in range(first, end, _BLOCK_PX):  # no copy of a wide raster
+            codes = read(Window(0, col, height, min(_BLOCK_PX, end - col)))
+            crc = zlib.crc32(np.ascontiguousarray(codes).data, crc)
+    return str(crc)
 
 
 def _filled(codes: Codes) -> list[tuple[int, int]]:

@@ -304,3 +304,15 @@ def test_rasters_of_the_same_name_are_not_taken_for_each_other(tmp_path):
     write(inputs[0], picture(700, 450, seed=5), transform=place)
     with pytest.raises(UsageError, match=r"input 1 0/a\.tif was"):
         predict_raster(inputs, tmp_path / "p.tif", model=ContextModel(1), resume=True)
+
+
+def test_a_band_damaged_meanwhile_is_predicted_anew(survey, tmp_path):
+    whole, out = tmp_path / "whole.tif", tmp_path / "p.tif"
+    predict_raster(survey, whole, model=ContextModel(1))
+    stopped(survey, out)
+    band = max(tmp_path.glob("p.tif.work/*/rows-*.tif"))
+    content = bytearray(band.read_bytes())
+    content[len(content) // 2] ^= 1
+    band.write_bytes(content)
+    predict_raster(survey, out, model=ContextModel(1), resume=True)
+    assert out.read_bytes() == whole.read_bytes()
