@@ -113,7 +113,7 @@ class Job:
                 continue
             area = self.area.seen_from(member.window, place)
             folder = self.work.folder(f"{len(before) + 1:04d}")
-            bands = RowBands(folder, member.grid.part(area.window))
+            bands = RowBands(folder, member.grid.part(area.window), self.monitor)
             earlier = tuple(one for one in before if one.window.intersect(place))
             before.append(member)
             yield Part(len(before), member, area, place, earlier, bands, bands.rows_done)
