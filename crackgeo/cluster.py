@@ -11,38 +11,39 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import socket
 import time
 import uuid
-import zlib
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, replace
-from importlib import import_module, metadata
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .aoi import Area
+from .cluster_worker import (
+    Failure,
+    Job,
+    Task,
+    check_versions,
+    describe,
+    run_task,
+    torch_version,
+    unpacked,
+)
 from .dataset import is_local
-from .errors import CrackgeoError, InputError, ModelError, ResourceError, UsageError
-from .grid import Grid, Window
+from .errors import ResourceError, UsageError
+from .grid import Grid
 from .inputs import StrPath
-from .models.protocol import ModelInfo, Segmenter, trait
 from .monitor import SILENT, Monitor
-from .mosaic import Member, Unclaimed
-from .predict_job import Part, predict_rows
+from .mosaic import Member
+from .predict_job import Part
 from .predict_options import PredictOptions
-from .seams import Edge, Edges, Piece, Rows, join_pieces
+from .seams import Piece, Rows, join_pieces
 from .tiling import TilePlan
 from .version import __version__
-from .warp import Image
 
 AHEAD = 2  # tasks given out for each worker: one in hand, one waiting, so that none idles
 BATCHES_A_TASK = (
@@ -50,74 +51,7 @@ BATCHES_A_TASK = (
 )
 POLL_S = 0.5  # how often a wish to stop is looked for
 START_S = 60.0
-OPEN_IMAGES = 8  # kept open by a worker
 ALONE_S = 10.0  # how long all workers may be gone unsaid: a nanny starts a new one within seconds
-
-
-class _Model(NamedTuple):
-    """What computes on a worker."""
-
-    version: str
-    info: ModelInfo
-    device: str
-    precision: str
-    batch_size: int
-    torch: str = "unknown"  # last, so that the answer of an older version can be read
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What a worker needs to know once a run; its model has to be like that of the first asked."""
-
-    token: str
-    options: PredictOptions
-    grid: Grid
-    model: _Model
-
-
-@dataclass(frozen=True)
-class _Task:
-    """Some rows of tiles of one raster.
-
-    Parameters
-    ----------
-    member : the raster
-    earlier : those before it that overlap it: where they have data, it is not asked
-    first, end : its rows
-    is_first : whether the rows of tiles above are to be run too, as nobody else does
-    """
-
-    job: _Job
-    member: Member
-    earlier: tuple[Member, ...]
-    first: int
-    end: int
-    is_first: bool
-
-
-@dataclass(frozen=True)
-class RowsOfArea:
-    """Some rows of an area. Which tiles are run, the whole area decides, as in a single process."""
-
-    window: Window
-    whole: Unclaimed
-
-    def mask(self, window: Window) -> NDArray[np.bool_]:
-        """Pixels of any window that belong to the whole area."""
-        return self.whole.mask(window)
-
-
-class _Failure(NamedTuple):
-    kind: type[CrackgeoError]
-    message: str
-    remedy: str
-
-
-class _Packed(NamedTuple):
-    """A piece as it travels: codes compressed; edges have nothing that repeats."""
-
-    rows: list[tuple[int, bytes, tuple[int, int], dict[str, Any]]]
-    edges: tuple[Edge, Edge]
 
 
 class Workers:
@@ -143,16 +77,16 @@ class Workers:
     def __init__(self, options: PredictOptions) -> None:
         self._options = _from_anywhere(options)
         self._stack = ExitStack()
-        self._tasks: deque[tuple[int, _Task]] = deque()
+        self._tasks: deque[tuple[int, Task]] = deque()
         self._waiting: deque[tuple[int, Any]] = deque()
         self._is_alone = False
 
     def __enter__(self) -> Workers:
         with ExitStack() as stack:
             self._client = stack.enter_context(_client(self._options))
-            asked = self._client.submit(_describe, self._options, pure=False)
+            asked = self._client.submit(describe, self._options, pure=False)
             self._model = model = self._answer(asked, SILENT)
-            _check_versions("the workers have", "this is", model, __version__, _torch())
+            check_versions("the workers have", "this is", model, __version__, torch_version())
             self.info, self.device, self.precision = model.info, model.device, model.precision
             self.batch_size = model.batch_size
             self._stack = stack.pop_all()
@@ -170,14 +104,14 @@ class Workers:
 
     def plan(self, grid: Grid, parts: Sequence[Part]) -> None:
         """Cut what is still to be done into tasks, all rasters in one row."""
-        job = _Job(uuid.uuid4().hex, self._options, grid, self._model)
+        job = Job(uuid.uuid4().hex, self._options, grid, self._model)
         for part in parts:
             plan = TilePlan(part.member.grid.shape, part.rest.window, self._options.tiles)
             member, *earlier = map(_placed, (part.member, *part.earlier))
             rows = max(1, BATCHES_A_TASK * self.batch_size // len(plan.cols))
             for first, end in row_ranges(plan, rows):
                 is_first = first == part.rest.window.row
-                task = _Task(job, member, tuple(earlier), first, end, is_first)
+                task = Task(job, member, tuple(earlier), first, end, is_first)
                 self._tasks.append((part.number, task))
 
     def rows(self, part: Part, monitor: Monitor) -> Generator[Rows, None, None]:
@@ -203,7 +137,7 @@ class Workers:
         done = 0
         try:
             while self._hand_out() and self._waiting[0][0] == number:
-                piece = _unpacked(self._answer(self._waiting[0][1], monitor, done, len(plan)))
+                piece = unpacked(self._answer(self._waiting[0][1], monitor, done, len(plan)))
                 self._waiting.popleft()
                 done = min(done + len(piece.rows) * len(plan.cols), len(plan))
                 yield piece
@@ -214,7 +148,7 @@ class Workers:
         """Keep every worker busy; tells whether any result is still to come."""
         while self._tasks and len(self._waiting) < AHEAD * max(1, len(self._client.nthreads())):
             number, task = self._tasks.popleft()
-            self._waiting.append((number, self._client.submit(_run, task, pure=False)))
+            self._waiting.append((number, self._client.submit(run_task, task, pure=False)))
         return bool(self._waiting)
 
     def _drop(self, number: int) -> None:
@@ -242,7 +176,7 @@ class Workers:
                 ) from error
             except (CancelledError, OSError) as error:
                 raise _scheduler_gone(error) from error
-            if isinstance(outcome, _Failure):
+            if isinstance(outcome, Failure):
                 raise outcome.kind(outcome.message, outcome.remedy)
             return outcome
 
@@ -301,178 +235,6 @@ def row_ranges(plan: TilePlan, rows_of_tiles: int) -> list[tuple[int, int]]:
     return list(zip([part.row, *cuts], [*cuts, part.row_end], strict=True))
 
 
-# ------------------------------------------------------------------ on the workers
-
-
-@dataclass
-class _Opened:
-    """What a worker keeps between the tasks of a job."""
-
-    token: str
-    segmenter: Segmenter
-    area: Area
-    images: OrderedDict[Path, Image] = field(default_factory=OrderedDict)
-
-    def image(self, job: _Job, member: Member) -> Image:
-        """An open raster; those not asked for longest are closed."""
-        image = self.images.pop(member.path, None)
-        if image is None:
-            image = member.open(job.options.band_spec, SILENT, job.options.on_error)
-        self.images[member.path] = image
-        while len(self.images) > OPEN_IMAGES:
-            self.images.popitem(last=False)[1].close()
-        return image
-
-    def close(self) -> None:
-        """Close everything."""
-        for image in self.images.values():
-            image.close()
-
-
-_opened: _Opened | None = None  # of this process: one model a worker
-
-
-def _describe(options: PredictOptions) -> _Model | _Failure:
-    """The model as a worker has it."""
-    try:
-        return _model_of(options.load())
-    except CrackgeoError as error:
-        return _Failure(type(error), error.message, error.remedy)
-
-
-def _model_of(segmenter: Segmenter) -> _Model:
-    traits = trait(segmenter, "device"), trait(segmenter, "precision")
-    return _Model(__version__, segmenter.info, *traits, segmenter.batch_size, _torch())
-
-
-def _torch() -> str:
-    """Version of torch without what it was built for, which differs from card to processor."""
-    return metadata.version("torch").split("+")[0]
-
-
-def _check_versions(who: str, other: str, found: _Model, crackgeo: str, torch: str) -> None:
-    """Refuse numbers of another program; `other` leads to the versions that it should have."""
-    for name, has, wanted in (
-        ("crackgeo", found.version, crackgeo),
-        ("torch", found.torch, torch),
-    ):
-        if has != wanted:
-            raise ModelError(
-                f"{who} {name} {has}, {other} {wanted}", "install the same version everywhere"
-            )
-
-
-def _check_computer(who: str, found: _Model, wanted: _Model) -> None:
-    """Refuse what computes other numbers than the rest of a run."""
-    if found.info.sha256 != wanted.info.sha256:
-        raise ModelError(
-            f"{who} has another file under the name {found.info.name}",
-            "put the same model file on all workers",
-        )
-    for name in ("device", "precision", "batch_size"):
-        has, others = getattr(found, name), getattr(wanted, name)
-        if has != others:
-            option = f"--{name.replace('_', '-')}"
-            raise ModelError(
-                f"{who} computes with {option} {has}, the first one with {others}",
-                f"name it with {option}, or take workers that are alike",
-            )
-
-
-def _own_name() -> str:
-    """What a message calls this worker."""
-    try:
-        address = import_module("distributed").get_worker().address
-    except ValueError:  # not inside a task
-        address = f"process {os.getpid()}"
-    return f"the worker {address} on {socket.gethostname()}"
-
-
-def dask_setup(worker: Any) -> None:
-    """What Dask does in workers of our own: Ctrl-C reaches them too, but the run ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _run(task: _Task) -> _Packed | _Failure:
-    """A task: its piece, or the error as a value; raised, it would lose its remedy."""
-    try:
-        return _packed(_piece(task))
-    except CrackgeoError as error:
-        return _Failure(type(error), error.message, error.remedy)
-    except OSError as error:  # raised, it would be taken for the scheduler's
-        return _Failure(ResourceError, f"a worker: {error}", "see its log")
-
-
-def _piece(task: _Task) -> Piece:
-    job, member, opened = task.job, task.member, _open(task.job)
-    inside = opened.area.window.intersect(member.window)
-    assert inside is not None  # else the raster were no part of the run
-    earlier = [
-        (one.window.seen_from(member.window), lambda w, one=one: _data(job, opened, one, w))
-        for one in task.earlier
-    ]
-    whole = Unclaimed(opened.area.seen_from(member.window, inside), earlier)
-    window = Window(task.first, whole.window.col, task.end - task.first, whole.window.width)
-    tiles = job.options.tiles
-    first_row = 0 if task.is_first else task.first // tiles.step_px
-    edges = Edges(TilePlan(member.grid.shape, window, tiles, first_row))
-    image, area = opened.image(job, member), RowsOfArea(window, whole)
-    with closing(predict_rows(image, area, opened.segmenter, tiles, SILENT, edges)) as rows:
-        found = [(task.first + row, codes, notes) for row, codes, notes in rows]
-    return Piece(found, edges.upper, edges.lower)
-
-
-def _data(job: _Job, opened: _Opened, member: Member, window: Window) -> NDArray[np.bool_]:
-    """Where an earlier raster has data; nowhere if it is one that is left out."""
-    try:
-        return opened.image(job, member).read(window)[1]
-    except InputError:
-        if job.options.on_error == "fail":
-            raise
-        return np.zeros((window.height, window.width), np.bool_)
-
-
-def _open(job: _Job) -> _Opened:
-    """The model of a job, kept between its tasks."""
-    global _opened
-    if _opened is None or _opened.token != job.token:
-        if _opened is not None:
-            _opened.close()
-            _opened = None
-        segmenter = _load(job)
-        _opened = _Opened(job.token, segmenter, job.options.area(job.grid))
-    return _opened
-
-
-def _load(job: _Job) -> Segmenter:
-    """The model, if this worker computes as the others do: also one that came later is asked."""
-    who, wanted = _own_name(), job.model
-    here = wanted._replace(version=__version__, torch=_torch())
-    # before the loading, which may fail for that very reason
-    _check_versions(f"{who} has", "the others", here, wanted.version, wanted.torch)
-    segmenter = job.options.load()
-    _check_computer(who, _model_of(segmenter), wanted)
-    return segmenter
-
-
-def _packed(piece: Piece) -> _Packed:
-    rows = [
-        (row, zlib.compress(codes.data, 1), codes.shape, notes) for row, codes, notes in piece.rows
-    ]
-    return _Packed(rows, (piece.upper, piece.lower))
-
-
-def _unpacked(packed: _Packed) -> Piece:
-    rows = [
-        (row, np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape), notes)
-        for row, data, shape, notes in packed.rows
-    ]
-    return Piece(rows, *packed.edges)
-
-
-# ------------------------------------------------------------------ the connection
-
-
 @contextmanager
 def _client(options: PredictOptions) -> Iterator[Any]:
     """A connection to a scheduler; to one of our own, with its workers, if none is named."""
@@ -523,7 +285,7 @@ def _own_cluster(distributed: Any, workers: int) -> Any:
     return distributed.LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
-        preload=[__name__],  # for its `dask_setup`
+        preload=[f"{__package__}.cluster_worker"],  # for its `dask_setup`
         dashboard_address=":0",  # any free port
         silence_logs=logging.CRITICAL,
         env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))},

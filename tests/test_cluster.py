@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rasterio.vrt import WarpedVRT
 from rasters import TRANSFORM, picture, write
 
-from crackgeo import cluster
+from crackgeo import cluster, cluster_worker
 from crackgeo.cluster import row_ranges
 from crackgeo.errors import Cancelled, InputError, ModelError, ResourceError, UsageError
 from crackgeo.grid import Grid, Window
@@ -280,10 +280,10 @@ def test_a_worker_with_another_model_is_found(survey, scheduler, tmp_path):
 )
 def test_a_worker_that_computes_otherwise_is_found(trait, words):
     """As a worker does it, which may have joined after the first one was asked."""
-    model, wanted = ContextModel(1), cluster._model_of(ContextModel(1))
+    model, wanted = ContextModel(1), cluster_worker.computer_of(ContextModel(1))
     vars(model).update(trait)
     with pytest.raises(ModelError, match=words) as caught:
-        cluster._load(cluster._Job("token", PredictOptions(model=model), None, wanted))
+        cluster_worker._load(cluster_worker.Job("token", PredictOptions(model=model), None, wanted))
     assert caught.value.exit_code == 5
     assert "--" in caught.value.remedy
 
@@ -291,15 +291,15 @@ def test_a_worker_that_computes_otherwise_is_found(trait, words):
 @pytest.mark.parametrize("name", ["version", "torch"])
 def test_a_worker_of_another_version_that_comes_later_is_found(monkeypatch, name):
     """As a worker does it, which may have joined after the first one was asked."""
-    wanted = cluster._model_of(ContextModel(1))
-    job = cluster._Job("token", PredictOptions(model=ContextModel(1)), None, wanted)
-    assert cluster._load(job)
+    wanted = cluster_worker.computer_of(ContextModel(1))
+    job = cluster_worker.Job("token", PredictOptions(model=ContextModel(1)), None, wanted)
+    assert cluster_worker._load(job)
     if name == "version":
-        monkeypatch.setattr(cluster, "__version__", "0.0")
+        monkeypatch.setattr(cluster_worker, "__version__", "0.0")
     else:
-        monkeypatch.setattr(cluster, "_torch", lambda: "0.0")
+        monkeypatch.setattr(cluster_worker, "torch_version", lambda: "0.0")
     with pytest.raises(ModelError, match=r"the worker .* has \w+ 0\.0, the others") as caught:
-        cluster._load(job)
+        cluster_worker._load(job)
     assert "same version" in caught.value.remedy
 
 

@@ -59,7 +59,7 @@ ENGINE = [
     {"vectorize"},
     {"coverage", "symbology", "layers", "quicklook"},
     {"describe"},
-    {"predict_options", "predict_job", "cluster", "predict_run"},
+    {"predict_options", "predict_job", "cluster_worker", "cluster", "predict_run"},
     {"sources", "report"},
     {"vector_run"},
     {"pipeline", "survey", "doctor"},
