@@ -90,15 +90,18 @@ def map_cracks(
     )
     refuse_foreign_layers(output)
     outputs = output, kept, picture, record_to
-    with WorkFolder(output, resume, overwrite, monitor) as work:
+    others = [path for path in outputs[1:] if path is not None]
+    with WorkFolder(output, resume, overwrite, monitor, others) as work:
         with all_or_none(outputs):
-            for path in filter(None, (kept, picture, record_to)):
-                check_output(path, work.may_replace)
+            for path in others:
+                check_output(path, work.may_replace(path))
                 remove_leftovers(path)
             first = run_prediction(
                 rasters, kept, options, work, stages.monitor, picture, rules.of_model
             )
-            second = run_vectorization(first.raster, output, rules, work.may_replace, stages, first)
+            second = run_vectorization(
+                first.raster, output, rules, work.may_replace(output), stages, first
+            )
             if picture is not None:
                 write_quicklook(
                     picture,
@@ -107,13 +110,13 @@ def map_cracks(
                     first.image.survey.grid,
                     name=first.name,
                     window=first.window,
-                    overwrite=work.may_replace,
+                    overwrite=work.may_replace(picture),
                     monitor=monitor,
                 )
             seconds = time.monotonic() - clock
             both = MapResult(first.result, second.result, kept, picture, seconds)
             if record_to is not None:
-                write_report(record_to, second.record, both.to_dict(), work.may_replace)
+                write_report(record_to, second.record, both.to_dict(), work.may_replace(record_to))
         work.finish()
     return both
 
@@ -154,15 +157,16 @@ def predict_raster(
     record_to = Path(report) if report else None
     check_names([(output, GEOTIFF), (record_to, JSON)], _all_files(rasters, options))
     outputs = output, record_to
-    with WorkFolder(output, resume, overwrite, monitor) as work:
+    others = [] if record_to is None else [record_to]
+    with WorkFolder(output, resume, overwrite, monitor, others) as work:
         with all_or_none(outputs):
             if record_to is not None:
-                check_output(record_to, work.may_replace)
+                check_output(record_to, work.may_replace(record_to))
                 remove_leftovers(record_to)
             done = run_prediction(rasters, output, options, work, stages.monitor)
             if record_to is not None:
                 record = run_record(done.source, {}, done.started, stages)
-                write_report(record_to, record, done.result.to_dict(), work.may_replace)
+                write_report(record_to, record, done.result.to_dict(), work.may_replace(record_to))
         work.finish()
     return done.result
 

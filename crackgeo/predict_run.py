@@ -120,7 +120,7 @@ def run_prediction(
     raster = _mosaic(work.path / "survey.vrt", job, source)
     if output is not None:
         monitor.step("write", 0, 1)
-        publish_probability(raster, output, work.may_replace)
+        publish_probability(raster, output, work.may_replace(output))
         monitor.step("write", 1, 1)
     result = job.result(output, tuple(survey.names[path] for path in errors), ran_on, clock)
     image = SurveyImage(survey, options.band_spec)

@@ -11,12 +11,12 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -30,6 +30,14 @@ _RUN = "run.json"
 _OWNER = "owner.json"
 _LOCK = "lock"
 _SUFFIX = ".work"
+
+
+class _Run(NamedTuple):
+    """When a run was begun, what its work depends on, and its outputs beside the main one."""
+
+    started: datetime
+    identity: Any
+    others: list[str]
 
 
 def is_work(path: Path) -> bool:
@@ -46,6 +54,7 @@ class WorkFolder:
     resume : go on with what is there
     overwrite : replace outputs, and throw away what is there
     monitor : told what is kept when the run ends early
+    others : further outputs of the run
 
     Raises
     ------
@@ -62,8 +71,10 @@ class WorkFolder:
         resume: bool = False,
         overwrite: bool = False,
         monitor: Monitor = SILENT,
+        others: Iterable[Path] = (),
     ) -> None:
         self.output = output
+        self._others = [str(path.resolve()) for path in others]
         self.path = output.with_name(f"{output.name}{_SUFFIX}")
         self.resume = resume
         self.overwrite = overwrite
@@ -76,10 +87,11 @@ class WorkFolder:
         """Whether an earlier run has left work here that can be gone on with."""
         return (self.path / _RUN).exists() and any(self.path.glob(BANDS))
 
-    @property
-    def may_replace(self) -> bool:
-        """Whether outputs may be replaced: by wish, or as those of the run that goes on."""
-        return self.overwrite or (self.resume and self.is_begun)
+    def may_replace(self, path: Path) -> bool:
+        """Whether an output may be replaced: by wish, or as one of the run that goes on."""
+        if self.overwrite or not (self.resume and self.is_begun):
+            return self.overwrite
+        return path == self.output or str(path.resolve()) in self._read().others
 
     def __enter__(self) -> WorkFolder:
         self._check_output()
@@ -113,12 +125,12 @@ class WorkFolder:
             )
 
     def _check_output(self) -> None:
-        if self.resume and self.output.exists() and not self.may_replace:
+        if self.resume and self.output.exists() and not self.may_replace(self.output):
             raise UsageError(
                 f"{self.output}: exists already, and no unfinished run belongs to it",
                 "it is complete; add --overwrite to make it anew",
             )
-        check_output(self.output, self.may_replace)
+        check_output(self.output, self.may_replace(self.output))
 
     def _check_work(self) -> None:
         """Find work that nobody said what to do with; locked, or it may be of a run at work."""
@@ -153,10 +165,10 @@ class WorkFolder:
         identity = json.loads(to_json(identity))  # as it will be read
         remove_leftovers(self.output)
         if self.is_begun and self.resume:
-            begun, before = self._read()
-            differences = list(_differences(before, identity))
+            before = self._read()
+            differences = list(_differences(before.identity, identity))
             if not differences:
-                return begun
+                return before.started
             if not self.overwrite:
                 raise UsageError(
                     f"{self.path}: belongs to another run: {'; '.join(differences)}",
@@ -164,19 +176,19 @@ class WorkFolder:
                     "--overwrite",
                 )
         started = datetime.now(UTC)
-        run = {"started": started.isoformat(), "identity": identity}
+        run = {"started": started.isoformat(), "identity": identity, "others": self._others}
         with output_errors(self.path):
             self._clear()
             write_safely(self.path / _RUN, to_json(run, indent=1).encode())
         return started
 
-    def _read(self) -> tuple[datetime, Any]:
-        """When the run here was begun, and its identity; one that cannot be read differs."""
+    def _read(self) -> _Run:
+        """What is known of the run here; one that cannot be read is another."""
         try:
             run = json.loads((self.path / _RUN).read_text())
-            return datetime.fromisoformat(run["started"]), run["identity"]
+            return _Run(datetime.fromisoformat(run["started"]), run["identity"], run["others"])
         except (OSError, ValueError, KeyError, TypeError):
-            return datetime.now(UTC), {"record of the run": "unreadable"}
+            return _Run(datetime.now(UTC), {"record of the run": "unreadable"}, [])
 
     def folder(self, name: str) -> Path:
         """A folder in the work folder, made if it is not there."""

@@ -115,6 +115,20 @@ def test_a_record_that_cannot_be_read_is_told(survey, tmp_path, record):
     assert not work.exists()
 
 
+def test_going_on_replaces_no_file_that_the_run_did_not_name(survey, tmp_path):
+    named, precious = tmp_path / "named.json", tmp_path / "precious.json"
+    out = tmp_path / "p.tif"
+    stopped(survey, out, report=named)
+    for path in (named, precious):
+        path.write_text("precious")
+    options = {"model": ContextModel(1), "resume": True}
+    with pytest.raises(UsageError, match=r"precious.json: exists already"):
+        crackgeo.predict_raster(survey, out, report=precious, **options)
+    assert precious.read_text() == "precious"
+    crackgeo.predict_raster(survey, out, report=named, **options)
+    assert "tiles_run" in named.read_text()
+
+
 def test_with_overwrite_too_another_run_starts_anew(survey, tmp_path):
     out = tmp_path / "p.tif"
     work = stopped(survey, out)
