@@ -67,13 +67,21 @@ class RowBands:
         self.grid = grid
         self._bands: list[tuple[int, int]] = []
         found = list(_contiguous(folder))
+        count = len(found)
         while found and self._is_whole(found[0]):
             self._bands.append(found.pop(0))
+            monitor.step("check", len(self._bands), count)
         if found:
             self._remove(found, monitor)
 
     def _is_whole(self, band: tuple[int, int]) -> bool:
-        """Whether a band holds what was written; reading it takes little beside predicting it."""
+        """Whether a band holds what was written; reading it takes little beside predicting it.
+
+        Raises
+        ------
+        ResourceError
+            The disk does not answer, which says nothing of the band.
+        """
         shape = band[1] - band[0], self.grid.width
         try:
             with gdal_environment(), open_dataset(self._path(band)) as dataset:
@@ -82,7 +90,11 @@ class RowBands:
                     tags, shape[0], lambda window: dataset.read(1, window=gdal_window(window))
                 )
                 return bool(dataset.shape == shape and tags[_CRC] == crc)
-        except (InputError, RasterioError, OSError, LookupError, TypeError, ValueError):
+        except (InputError, RasterioError, OSError):
+            with output_errors(self._path(band)):
+                self._path(band).read_bytes()  # a disk that fails is told, no work is thrown away
+            return False
+        except (LookupError, TypeError, ValueError):
             return False
 
     def _remove(self, bands: list[tuple[int, int]], monitor: Monitor) -> None:

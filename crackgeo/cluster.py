@@ -104,7 +104,9 @@ class Workers:
 
     def plan(self, grid: Grid, parts: Sequence[Part]) -> None:
         """Cut what is still to be done into tasks, all rasters in one row."""
-        job = Job(uuid.uuid4().hex, self._options, grid, self._model)
+        # the first worker's batches for all: each would choose by the memory that is free there
+        options = replace(self._options, batch_size=self._model.batch_size)
+        job = Job(uuid.uuid4().hex, options, grid, self._model)
         for part in parts:
             plan = TilePlan(part.member.grid.shape, part.rest.window, self._options.tiles)
             member, *earlier = map(_placed, (part.member, *part.earlier))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def file_stamp(path: Path) -> str | None:
     if not is_local(path):
         return None
     files = [path, *sources_of(path)]
-    files += [file.with_name(f"{file.name}.msk") for file in files]
-    found = [file.stat() for file in files if file.exists()]
+    files += [Path(f"{file}.msk") for file in files]
+    found = [file.stat() for file in files if os.path.isfile(file)]  # no error for odd names
     latest = datetime.fromtimestamp(max(one.st_mtime for one in found), UTC)
     return f"{latest.isoformat()}, {sum(one.st_size for one in found)} bytes"

@@ -327,7 +327,8 @@ def remove_leftovers(target: Path) -> None:
     """
     begun = f".{glob.escape(_short_stem(target))}.part-*{glob.escape(target.suffix)}*"
     for path in target.parent.glob(begun):
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # it is somebody else's, or open: tidying stops no run
+            path.unlink()
 
 
 def write_safely(path: Path, data: bytes) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +131,8 @@ def refuse_foreign_layers(path: Path) -> None:
 
 def _contents(path: Path) -> list[str]:
     """Layers of a GeoPackage, and its projects; empty if the file is none."""
-    place = f"{path.absolute().as_uri()}?mode=ro&immutable=1"  # leaves no log beside it
+    # four slashes before a server's name, where `as_uri` has two: SQLite knows no other machine
+    place = f"file://{quote(path.absolute().as_posix())}?mode=ro&immutable=1"  # leaves no log
     try:
         with closing(sqlite3.connect(place, uri=True)) as database:
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
@@ -142,7 +144,7 @@ def _contents(path: Path) -> list[str]:
                 names += [f"QGIS project {name}" for (name,) in found]
     except sqlite3.Error:
         return []
-    return names
+    return list(map(str, names))
 
 
 def write_geopackage(

@@ -89,9 +89,9 @@ class Provenance:
         Raises
         ------
         UsageError
-            A number of a user's own model is none, or no lines could be made with it.
+            A number of a user's own model is none.
         """
-        made = replace(
+        return replace(
             self,
             model=info.name,
             model_sha256=info.sha256,
@@ -103,8 +103,6 @@ class Provenance:
             width_error_px=_told(info, "width_error_px"),
             width_error_share=_told(info, "width_error_share"),
         )
-        made.vector_spec(None, None, None, VectorSpec.max_width_mm)
-        return made
 
     def vector_spec(
         self,
@@ -133,7 +131,7 @@ class Provenance:
         )
 
     def _low_for(self, threshold: float) -> float:
-        return threshold * self.threshold_low / self.threshold
+        return threshold * self.threshold_low / self.threshold if self.threshold else threshold
 
 
 def _told(info: ModelInfo, name: str) -> float:

@@ -160,7 +160,7 @@ RUNS = LayerSchema(
         Field("input_header_sha256", "text", "Input checksum", "SHA-256 of the raster's header."),
         Field("inputs", "text", "Inputs", "Each raster with size and checksum or error, as JSON."),
         Field("skipped", "text", "Skipped", "Windows that could not be read, as JSON."),
-        Field("options", "text", "Options", "Every option of the run, as JSON."),
+        Field("options", "text", "Options", "Every option that shapes the result, as JSON."),
         Field("versions", "text", "Versions", "Versions of Python and the libraries, as JSON."),
         Field("stages", "text", "Stages", "Seconds that each stage took, as JSON."),
         Field("started", "time", "Started", "Start of the run, UTC."),

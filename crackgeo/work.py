@@ -30,6 +30,7 @@ _RUN = "run.json"
 _OWNER = "owner.json"
 _LOCK = "lock"
 _SUFFIX = ".work"
+_OF_THE_SYSTEM = ("Thumbs.db", "desktop.ini")  # which Windows puts into any folder
 
 
 class _Run(NamedTuple):
@@ -118,7 +119,8 @@ class WorkFolder:
     def _refuse_foreign(self) -> None:
         """Refuse a folder that no run has made: it would be emptied."""
         names = {path.name for path in self.path.iterdir()}
-        if names and not names & {_LOCK, _RUN}:
+        theirs = {n for n in names if not n.startswith(".")} - {_OWNER, *_OF_THE_SYSTEM}
+        if theirs and not names & {_LOCK, _RUN}:
             raise UsageError(
                 f"{self.path}: a folder of that name is there, and no run of crackgeo made it",
                 "move it away, or choose another output",

@@ -11,6 +11,7 @@ from fakes import ContextModel
 from rasters import picture, write
 
 import crackgeo
+from crackgeo.describe import file_stamp
 from crackgeo.errors import Cancelled, UsageError
 from crackgeo.monitor import Monitor
 from crackgeo.virtual import sources_of
@@ -50,6 +51,10 @@ def test_sources_are_found_at_any_depth(nested, survey, tmp_path):
     assert sources_of(nested) == [tmp_path / "inner.vrt", survey]
     assert sources_of(survey) == []
     assert sources_of(tmp_path / "missing.vrt") == []
+    odd = tmp_path / "odd.vrt"
+    names = "".join(f"<SourceFilename>{name}</SourceFilename>" for name in ("/", ".", "x" * 300))
+    odd.write_text(f"<VRTDataset>{names}</VRTDataset>")
+    assert file_stamp(odd)
     broken = tmp_path / "broken.vrt"
     broken.write_text("<VRTDataset><a></VRTDataset>")
     assert sources_of(broken) == []
@@ -148,6 +153,10 @@ def test_a_folder_of_the_user_is_not_emptied(survey, tmp_path):
         crackgeo.predict_raster(survey, tmp_path / "p.tif", model=ContextModel(1), overwrite=True)
     assert list(Path(tmp_path).iterdir()).count(mine.parent) == 1
     assert list(mine.parent.iterdir()) == [mine]
+    mine.rmdir()
+    for name in (".DS_Store", "Thumbs.db", "owner.json"):  # of the system, or of a run of ours
+        (mine.parent / name).touch()
+    crackgeo.predict_raster(survey, tmp_path / "p.tif", model=ContextModel(1))
 
 
 def test_what_a_killed_run_had_begun_is_removed(survey, tmp_path):
@@ -155,9 +164,12 @@ def test_what_a_killed_run_had_begun_is_removed(survey, tmp_path):
     for name in names:
         stem, _, suffix = name.partition(".")
         (tmp_path / f".{stem}.part-0123abcd.{suffix}").touch()
+    (tmp_path / ".prob.part-4567.tif").mkdir()  # no file: tidying passes it over
     prob, look, run = (tmp_path / name for name in names)
     crackgeo.map_cracks(
         survey, tmp_path / "o.gpkg", probability=prob, quicklook=look, report=run,
         model=ContextModel(1),
     )  # fmt: skip
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*names, "o.gpkg", "survey.tif"])
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        [*names, ".prob.part-4567.tif", "o.gpkg", "survey.tif"]
+    )

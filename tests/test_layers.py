@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from crackgeo import schema
 from crackgeo.errors import ResourceError, UsageError
-from crackgeo.layers import RunRecord, write_geopackage
+from crackgeo.layers import RunRecord, _contents, write_geopackage
 from crackgeo.symbology import CRACK_CLASSES, UNKNOWN, WIDTH_CLASSES, style_qml, width_class
 from crackgeo.vectors import FeatureTable, Vectors
 
@@ -264,6 +264,15 @@ def test_layers_and_projects_of_others_are_not_lost(tmp_path: Path) -> None:
     assert "another name" in caught.value.remedy
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_of_a_server_are_asked_for_their_layers_too(tmp_path: Path) -> None:
+    """Windows names them //server/share/...: where there is none, two slashes are one."""
+    path = tmp_path / "cracks.gpkg"
+    write_geopackage(path, NOTHING, EMPTY, RUN, UTM)
+    assert "cracks" in _contents(path)
+    assert "cracks" in _contents(Path(f"/{path}"))
+    assert "cracks" in _contents(Path(str(path).replace("/", "//", 1)))
 
 
 def test_a_file_open_in_qgis_is_not_replaced(tmp_path: Path) -> None:

@@ -192,6 +192,7 @@ def test_what_the_model_cannot_do_is_told_before_the_work(survey, tmp_path):
         ({"min_length_px": None}, "min_length_px of the model own must be a number"),
         ({"threshold": 2.0}, "threshold"),
         ({"threshold": 0.3, "threshold_low": 0.9}, "threshold-low"),
+        ({"threshold": 0.0}, "threshold"),
     ],
 )
 def test_an_own_model_that_tells_nonsense_is_refused_before_the_work(survey, tmp_path, told, said):
@@ -201,6 +202,15 @@ def test_an_own_model_that_tells_nonsense_is_refused_before_the_work(survey, tmp
         crackgeo.map_cracks(survey, tmp_path / "o.gpkg", model=model)
     assert model.tiles == 0
     assert left_in(tmp_path) == ["survey.tif"]
+
+
+def test_thresholds_that_are_given_count_instead_of_the_models(survey, tmp_path):
+    model = IdentityModel()
+    model.info = ModelInfo("own", "0" * 64, threshold=0.2)
+    out = tmp_path / "o.gpkg"
+    given = {"threshold": 0.5, "threshold_low": 0.2, "min_length_m": 0.0}
+    assert crackgeo.map_cracks(survey, out, model=model, **given).vectors.cracks == 1
+    crackgeo.predict_raster(survey, tmp_path / "p.tif", model=model)
 
 
 def test_an_own_model_may_tell_numpys_numbers(survey, tmp_path):

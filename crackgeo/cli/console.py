@@ -185,6 +185,8 @@ def _say(text: str, end: str = "\n") -> None:
     """Write on stderr; a run goes on in silence where its terminal or log has gone."""
     try:
         print(text, end=end, file=sys.stderr, flush=True)
+    except BlockingIOError:  # a terminal that is slow
+        pass
     except (OSError, ValueError):  # ValueError: it was closed
         _drop(sys.stderr)
 

@@ -251,6 +251,9 @@ def _numbers(path: Path, metadata: Mapping[str, str]) -> dict[str, float]:
                 f"{path}: {key} is {numbers[key]:g}, not between {low:g} and {high:g}", _GET_ANOTHER
             )
     _check_thresholds(path, **{k: v for k, v in numbers.items() if k.startswith("threshold")})
+    if "threshold" in numbers:  # the low one goes with it
+        ratio = ModelInfo.threshold_low / ModelInfo.threshold
+        numbers.setdefault("threshold_low", numbers["threshold"] * ratio)
     return numbers
 
 
@@ -260,10 +263,10 @@ def _check_thresholds(
     """The rules of `VectorSpec`, which would refuse them once the whole survey is predicted."""
     if not 0 < threshold < 1:
         raise ModelError(f"{path}: threshold is {threshold:g}, not within (0, 1)", _GET_ANOTHER)
-    low = ModelInfo.threshold_low if threshold_low is None else threshold_low
-    if not 0 < low <= threshold:
+    if threshold_low is not None and not 0 < threshold_low <= threshold:
         raise ModelError(
-            f"{path}: threshold_low is {low:g}, not within (0, {threshold:g}]", _GET_ANOTHER
+            f"{path}: threshold_low is {threshold_low:g}, not within (0, {threshold:g}]",
+            _GET_ANOTHER,
         )
 
 

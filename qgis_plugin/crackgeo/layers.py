@@ -7,6 +7,7 @@ import sqlite3
 from collections import deque
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from qgis.core import (
     QgsLayerTree,
@@ -130,11 +131,14 @@ def layer_uris(path: str) -> dict[str, str]:
 
 def _has_layer(path: str, layer: str) -> bool:
     """Asked of SQLite, for the run's own thread must not ask QGIS, see `host.settings`."""
-    with closing(
-        sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)
-    ) as database:
-        found = database.execute("SELECT 1 FROM gpkg_contents WHERE table_name = ?", (layer,))
-        return found.fetchone() is not None
+    # four slashes before a server's name, where `as_uri` has two: SQLite knows no other machine
+    place = f"file://{quote(Path(path).absolute().as_posix())}?mode=ro"
+    try:
+        with closing(sqlite3.connect(place, uri=True)) as database:
+            found = database.execute("SELECT 1 FROM gpkg_contents WHERE table_name = ?", (layer,))
+            return found.fetchone() is not None
+    except sqlite3.Error:  # the run is done, and this layer is an extra
+        return False
 
 
 # The context deletes a layer's post-processor, so each layer needs its own; until then only a

@@ -43,14 +43,14 @@ from qgis.core import (
     QgsRectangle,
     QgsReferencedRectangle,
 )
-from qgis.PyQt.QtCore import QThread
+from qgis.PyQt.QtCore import QThread, QVariant
 
 from .features import write_features
 from .translation import tr
 
 _CURL = "/vsicurl/"  # GDAL's word before an address
 _SERVERS = ("http://", "https://", "/vsis3/", "/vsigs/", "/vsiaz/", "/vsioss/")
-_CRS_OF_TEXT = re.compile(r"\[(.+)\]\s*$")  # of an extent, after its four numbers
+_CRS_OF_TEXT = re.compile(r"^\s*(?:[^,\[\]]+,){3}[^,\[\]]+\[(.+)\]\s*$")  # of an extent
 _SERVICE = re.compile(rb"<(GDAL_W|WCS_GDAL|WMS_Capabilities)")  # a file that stands for a web layer
 
 
@@ -82,6 +82,8 @@ class Values:
             value, _ = value.sink.valueAsString(self.context.expressionContext())
         elif isinstance(value, QgsProperty):
             value = self._evaluated(name, value)
+        if isinstance(value, QVariant):
+            value = value.value()
         return None if value in (None, "", NULL) else value
 
     def _evaluated(self, name: str, value: QgsProperty) -> Any:
@@ -374,12 +376,10 @@ class Extent(Parameter):
         """The rectangle in the CRS of the raster."""
         crs = values.raster(self.raster).dataProvider().crs()
         told = _told_crs(values.given(self.name))
-        if told is None:
-            return values.algorithm.parameterAsExtent(values.of, self.name, values.context, crs)
-        if not told.isValid():
+        if told is not None and not told.isValid():
             raise self._wrong(tr("its coordinate system is not known"))
-        if not crs.isValid():
-            raise self._wrong(tr("give it in the image's own coordinates, which name no system"))
+        if told is None or not crs.isValid():  # QGIS draws an image without CRS where it says
+            return values.algorithm.parameterAsExtent(values.of, self.name, values.context, crs)
         box = values.algorithm.parameterAsExtent(values.of, self.name, values.context)
         change = QgsCoordinateTransform(told, crs, values.context.transformContext())
         try:
@@ -401,7 +401,7 @@ class Extent(Parameter):
 def _told_crs(extent: Any) -> QgsCoordinateReferenceSystem | None:
     """The CRS that an extent names itself, None if it names none."""
     if isinstance(extent, QgsReferencedRectangle):
-        return extent.crs()
+        return extent.crs() if extent.crs().isValid() else None
     found = _CRS_OF_TEXT.search(extent) if isinstance(extent, str) else None
     return QgsCoordinateReferenceSystem(found[1]) if found else None
 

@@ -29,6 +29,7 @@ from qgis.core import (
     QgsProperty,
     QgsRasterLayer,
     QgsRectangle,
+    QgsReferencedRectangle,
     QgsSingleSymbolRenderer,
     QgsSymbol,
     QgsVectorFileWriter,
@@ -382,11 +383,43 @@ def test_what_qgis_would_turn_into_something_else_is_refused(
     assert not feedback.of("command")
 
 
-def test_an_expression_without_a_value_leaves_a_parameter_empty(fake_engine, feedback, survey):
-    empty = QgsProperty.fromExpression("NULL")
-    parameters = {"INPUT": survey, "GSD": empty, "OUTPUT": "TEMPORARY_OUTPUT"}
+@pytest.mark.parametrize("system", ["EPSG:25832", ""])
+@pytest.mark.parametrize("as_text", [True, False])
+def test_an_image_without_crs_takes_an_extent_as_it_is(
+    fake_engine, feedback, survey, tmp_path, as_text, system
+):
+    """As QGIS's own widget gives it, which names the project's system."""
+    path = str(shutil.copy(survey, tmp_path / "plain.tif"))
+    dataset = gdal.Open(path, gdal.GA_Update)
+    dataset.SetProjection("")
+    del dataset
+    box = QgsRectangle(500000.1, 5399999.5, 500000.4, 5399999.9)
+    extent = QgsReferencedRectangle(box, QgsCoordinateReferenceSystem(system))
+    if as_text:
+        named = f" [{system}]" if system else ""
+        extent = f"500000.1,500000.4,5399999.5,5399999.9{named}"
+    layer = QgsRasterLayer(path, "plain")
+    layer.setCrs(QgsCoordinateReferenceSystem())
+    parameters = {"INPUT": layer, "EXTENT": extent, "OUTPUT": "TEMPORARY_OUTPUT"}
     processing.run(MAP, parameters, feedback=feedback)
-    assert "--gsd" not in words(feedback)
+    (bbox,) = [w for w in words(feedback) if w.startswith("--bbox")]
+    assert [float(v) for v in bbox.partition("=")[2].split(",")] == pytest.approx(
+        [500000.1, 5399999.5, 500000.4, 5399999.9], abs=1e-4
+    )
+
+
+def test_a_layer_may_be_called_like_a_year(fake_engine, feedback, survey, qgis_new_project):
+    layer = QgsRasterLayer(survey, "ortho [2024]")
+    QgsProject.instance().addMapLayer(layer)
+    context = QgsProcessingContext()
+    context.setProject(QgsProject.instance())
+    parameters = {
+        "INPUT": survey, "EXTENT": "ortho [2024]", "OVERLAP": QVariant(50),
+        "OUTPUT": "TEMPORARY_OUTPUT",
+    }  # fmt: skip
+    processing.run(MAP, parameters, feedback=feedback, context=context)
+    assert any(word.startswith("--bbox=500000,") for word in words(feedback))
+    assert option(feedback, "--overlap") == "50"
 
 
 def test_a_raster_that_is_gone_or_locked_is_named(fake_engine, survey, tmp_path, monkeypatch):

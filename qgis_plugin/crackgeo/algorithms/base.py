@@ -234,7 +234,7 @@ class EngineAlgorithm(QgsProcessingAlgorithm):
     def in_words(self, text: str) -> str:
         """What the engine says, with layers for its files and labels for its options."""
         for path, layer in self.handed.items():
-            text = text.replace(path, layer)
+            text = text.replace(str(Path(path)), layer).replace(path, layer)
         labels = {p.option: f'"{p.label}"' for p in self.PARAMETERS if p.option}
         return _OPTION.sub(lambda found: labels.get(found[1], found[0]), text)
 

@@ -880,11 +880,6 @@
   </message>
   <message>
    <location filename="../parameters.py" />
-   <source>give it in the image's own coordinates, which name no system</source>
-   <translation>geben Sie sie in den Koordinaten des Bildes an, das kein System nennt</translation>
-  </message>
-  <message>
-   <location filename="../parameters.py" />
    <source>it does not lie where the image's coordinate system is used</source>
    <translation>sie liegt nicht dort, wo das Koordinatensystem des Bildes gilt</translation>
   </message>
