@@ -75,7 +75,7 @@ def test_the_case_of_field_names_does_not_matter(tmp_path):
     both = write_lines(tmp_path / "b.geojson", [LINE], Status=["rejected"], status=["accepted"])
     assert draw(both, width_mm=6.0)[40, 50] == 1
     unclear = write_lines(tmp_path / "c.geojson", [LINE], Status=["accepted"], STATUS=[""])
-    with pytest.raises(InputError, match=r"meant by status\. It has: Status, STATUS"):
+    with pytest.raises(InputError, match=r"meant by status\? It has: Status, STATUS"):
         draw(unclear, width_mm=6.0)
 
 
