@@ -320,7 +320,7 @@ def test_a_web_layer_is_refused_inside_a_model(
 
 
 def test_a_raster_on_a_server_is_handed_over_by_its_address(provider):
-    from crackgeo import parameters
+    from crackgeo import layer_parameters as parameters
 
     layer = QgsRasterLayer("/vsicurl/https://nowhere.invalid/a.tif|option:X=1", "far")
     assert parameters.raster_path(layer) == "https://nowhere.invalid/a.tif"
@@ -423,7 +423,7 @@ def test_a_layer_may_be_called_like_a_year(fake_engine, feedback, survey, qgis_n
 
 
 def test_a_raster_that_is_gone_or_locked_is_named(fake_engine, survey, tmp_path, monkeypatch):
-    from crackgeo import parameters as code
+    from crackgeo import layer_parameters as code
 
     path = str(shutil.copy(survey, tmp_path / "copy.tif"))
     layer = QgsRasterLayer(path, "copy")
@@ -442,7 +442,7 @@ def test_a_raster_that_is_gone_or_locked_is_named(fake_engine, survey, tmp_path,
 
 
 def test_an_archive_on_a_server_is_no_file(provider):
-    from crackgeo import parameters
+    from crackgeo import layer_parameters as parameters
 
     layer = QgsRasterLayer("/vsizip//vsicurl/http://nowhere.invalid/z.zip/a.tif", "far")
     assert not parameters._is_file(parameters.raster_path(layer))

@@ -29,8 +29,9 @@ from ..engine import (
     run_engine,
 )
 from ..host import settings
+from ..layer_parameters import Output, RasterOutput
 from ..layers import name_after, title_of
-from ..parameters import Output, Parameter, RasterOutput, Values
+from ..parameters import Parameter, Values
 from ..progress import Progress
 from ..tools import Cancelled
 from ..translation import tr

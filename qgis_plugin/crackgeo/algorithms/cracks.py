@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..layer_parameters import VectorOutput
 from ..layers import layer_outputs, layer_uris, load_with_cracks
-from ..parameters import VectorOutput
 from ..translation import tr
 from .base import EngineAlgorithm, Value
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from qgis.core import QgsProcessing
 
-from ..parameters import Flag, Model, ModelOutput, Number, Vector
+from ..layer_parameters import ModelOutput, Vector
+from ..parameters import Flag, Model, Number
 from ..translation import tr
 from .base import EngineAlgorithm, Value
 from .shared import BANDS, DEVICE, GSD, INPUT, NODATA, PRECISION, STRETCH

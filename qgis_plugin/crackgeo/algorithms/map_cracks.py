@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..layer_parameters import RasterOutput
 from ..layers import PROBABILITY_LABEL
-from ..parameters import RasterOutput
 from ..translation import tr
 from .cracks import OUTPUT, VALUES, CrackAlgorithm
 from .shared import AREA, EXTENT, GSD, INPUT, MIN_LENGTH, MODEL, RASTER, RESUME, RULES, RUN

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..layer_parameters import RasterOutput
 from ..layers import PROBABILITY_LABEL
-from ..parameters import RasterOutput
 from ..translation import tr
 from .base import EngineAlgorithm, Value
 from .shared import AREA, EXTENT, GSD, INPUT, MODEL, RASTER, RESUME, RUN

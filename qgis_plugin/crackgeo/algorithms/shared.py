@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..parameters import Choice, Extent, Flag, Model, Number, Raster, Text, Vector
+from ..layer_parameters import Extent, Raster, Vector
+from ..parameters import Choice, Flag, Model, Number, Text
 from ..translation import tr
 
 INPUT = Raster(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..layer_parameters import Raster
 from ..layers import PROBABILITY_LABEL
-from ..parameters import Raster
 from ..translation import tr
 from .cracks import OUTPUT, VALUES, CrackAlgorithm
 from .shared import MIN_LENGTH, RULES

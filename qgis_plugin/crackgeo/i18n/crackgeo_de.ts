@@ -804,6 +804,51 @@
    <translation>Abgebrochen.</translation>
   </message>
   <message>
+   <location filename="../layer_parameters.py" />
+   <source>Crack models (*.safetensors)</source>
+   <translation>Rissmodelle (*.safetensors)</translation>
+  </message>
+  <message>
+   <location filename="../layer_parameters.py" />
+   <source>its coordinate system is {} in QGIS, but {} in the file, which the engine reads. Raster &gt; Projections &gt; Assign Projection writes it into the file; then load it anew</source>
+   <translation>Das Koordinatensystem ist in QGIS {}, in der Datei aber {}, und die Engine liest die Datei. Raster &gt; Projektionen &gt; Projektion zuweisen schreibt es in die Datei; laden Sie sie dann neu</translation>
+  </message>
+  <message>
+   <location filename="../layer_parameters.py" />
+   <source>the layer {} has this file open. Remove the layer, or choose another name</source>
+   <translation>Der Layer {} hat diese Datei geöffnet. Entfernen Sie den Layer oder wählen Sie einen anderen Namen</translation>
+  </message>
+  <message>
+   <location filename="../layer_parameters.py" />
+   <source>save the layer as a GeoTIFF first (Export &gt; Save As), the engine reads files only</source>
+   <translation>Speichern Sie den Layer zuerst als GeoTIFF (Export &gt; Speichern als); die Engine liest nur Dateien</translation>
+  </message>
+  <message>
+   <location filename="../layer_parameters.py" />
+   <source>this extent has no area</source>
+   <translation>diese Ausdehnung hat keine Fläche</translation>
+  </message>
+  <message>
+   <location filename="../layer_parameters.py" />
+   <source>its coordinate system is not known</source>
+   <translation>ihr Koordinatensystem ist nicht bekannt</translation>
+  </message>
+  <message>
+   <location filename="../layer_parameters.py" />
+   <source>it does not lie where the image's coordinate system is used</source>
+   <translation>sie liegt nicht dort, wo das Koordinatensystem des Bildes gilt</translation>
+  </message>
+  <message>
+   <location filename="../layer_parameters.py" />
+   <source>the file must end in {}, not {}</source>
+   <translation>die Datei muss auf {} enden, nicht {}</translation>
+  </message>
+  <message>
+   <location filename="../layer_parameters.py" />
+   <source>{} cannot be read ({})</source>
+   <translation>{} kann nicht gelesen werden ({})</translation>
+  </message>
+  <message>
    <location filename="../layers.py" />
    <source>Crack probability</source>
    <translation>Risswahrscheinlichkeit</translation>
@@ -825,33 +870,13 @@
   </message>
   <message>
    <location filename="../parameters.py" />
-   <source>Crack models (*.safetensors)</source>
-   <translation>Rissmodelle (*.safetensors)</translation>
-  </message>
-  <message>
-   <location filename="../parameters.py" />
    <source>{}: the expression {} has no value ({})</source>
    <translation>{}: der Ausdruck {} hat keinen Wert ({})</translation>
   </message>
   <message>
    <location filename="../parameters.py" />
-   <source>its coordinate system is {} in QGIS, but {} in the file, which the engine reads. Raster &gt; Projections &gt; Assign Projection writes it into the file; then load it anew</source>
-   <translation>Das Koordinatensystem ist in QGIS {}, in der Datei aber {}, und die Engine liest die Datei. Raster &gt; Projektionen &gt; Projektion zuweisen schreibt es in die Datei; laden Sie sie dann neu</translation>
-  </message>
-  <message>
-   <location filename="../parameters.py" />
    <source>{} does not lie between {} and {}</source>
    <translation>{} liegt nicht zwischen {} und {}</translation>
-  </message>
-  <message>
-   <location filename="../parameters.py" />
-   <source>the layer {} has this file open. Remove the layer, or choose another name</source>
-   <translation>Der Layer {} hat diese Datei geöffnet. Entfernen Sie den Layer oder wählen Sie einen anderen Namen</translation>
-  </message>
-  <message>
-   <location filename="../parameters.py" />
-   <source>save the layer as a GeoTIFF first (Export &gt; Save As), the engine reads files only</source>
-   <translation>Speichern Sie den Layer zuerst als GeoTIFF (Export &gt; Speichern als); die Engine liest nur Dateien</translation>
   </message>
   <message>
    <location filename="../parameters.py" />
@@ -867,31 +892,6 @@
    <location filename="../parameters.py" />
    <source>{} is none of {}</source>
    <translation>{} ist keines von {}</translation>
-  </message>
-  <message>
-   <location filename="../parameters.py" />
-   <source>this extent has no area</source>
-   <translation>diese Ausdehnung hat keine Fläche</translation>
-  </message>
-  <message>
-   <location filename="../parameters.py" />
-   <source>its coordinate system is not known</source>
-   <translation>ihr Koordinatensystem ist nicht bekannt</translation>
-  </message>
-  <message>
-   <location filename="../parameters.py" />
-   <source>it does not lie where the image's coordinate system is used</source>
-   <translation>sie liegt nicht dort, wo das Koordinatensystem des Bildes gilt</translation>
-  </message>
-  <message>
-   <location filename="../parameters.py" />
-   <source>the file must end in {}, not {}</source>
-   <translation>die Datei muss auf {} enden, nicht {}</translation>
-  </message>
-  <message>
-   <location filename="../parameters.py" />
-   <source>{} cannot be read ({})</source>
-   <translation>{} kann nicht gelesen werden ({})</translation>
   </message>
   <message>
    <location filename="../plugin.py" />
