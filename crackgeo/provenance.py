@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, cast
 
 from .errors import InputError, UsageError
 from .jsontext import to_json
@@ -139,4 +139,4 @@ def _told(info: ModelInfo, name: str) -> float:
     value = number(getattr(info, name, None), float, f"{name} of the model {info.name}")
     if not 0 <= value < math.inf:
         raise UsageError(f"{name} of the model {info.name} must be 0 or more, not {value:g}")
-    return float(value)
+    return cast(float, value)

@@ -65,14 +65,16 @@ class Values:
 
     def _evaluated(self, name: str, value: QgsProperty) -> Any:
         result, found = value.value(self.context.expressionContext())
-        expression = QgsExpression(value.expressionString())
-        if not found and value.expressionString():  # it is NULL, or wrong
-            expression.evaluate(self.context.expressionContext())
+        text = value.expressionString()
+        if found or not text:
+            return result
+        expression = QgsExpression(text)  # it is NULL, or wrong, which only this tells
+        expression.evaluate(self.context.expressionContext())
         problem = expression.parserErrorString() or expression.evalErrorString()
-        if problem and not found and value.expressionString():
+        if problem:
             told = tr("{}: the expression {} has no value ({})")
-            raise QgsProcessingException(told.format(name, value.expressionString(), problem))
-        return result
+            raise QgsProcessingException(told.format(name, text, problem))
+        return None
 
     def raster(self, name: str) -> QgsRasterLayer:
         """A raster layer that is a file.
